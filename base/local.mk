@@ -1,0 +1,11 @@
+noinst_LIBRARIES += base/libbase.a
+base_libbase_a_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
+base_libbase_a_SOURCES = \
+  base/diag.c base/diag.h \
+  base/file.c base/file.h \
+  base/hash.c base/hash.h \
+  base/mem.c base/mem.h \
+  base/pool.c base/pool.h \
+  base/strbuf.c base/strbuf.h
+LIBBASE = base/libbase.a $(CRYPTO_LIBS)
+EXTRA_DIST += base/README.md

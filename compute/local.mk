@@ -1,0 +1,3 @@
+noinst_LIBRARIES += compute/libcompute.a
+compute_libcompute_a_SOURCES = compute/type.c compute/type.h compute/device.h
+LIBCOMPUTE = compute/libcompute.a $(LIBBASE)

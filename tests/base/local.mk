@@ -1,0 +1,5 @@
+check_PROGRAMS += tests/base/test_base
+TESTS += tests/base/test_base
+tests_base_test_base_SOURCES = tests/base/test_base.c tests/test.h
+tests_base_test_base_CFLAGS = $(TEST_CFLAGS)
+tests_base_test_base_LDADD = $(LIBBASE) $(TEST_LIBS)

@@ -1,0 +1,9 @@
+# Unit tests: tests/<folder>/test_<subject>.c, linked with that folder's library and what is below.
+TEST_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+TEST_LIBS = $(CMOCKA_LIBS)
+include $(top_srcdir)/tests/base/local.mk
+include $(top_srcdir)/tests/compute/local.mk
+include $(top_srcdir)/tests/model/local.mk
+include $(top_srcdir)/tests/llm/local.mk
+include $(top_srcdir)/tests/cli/local.mk
+include $(top_srcdir)/tests/fuzz/local.mk
