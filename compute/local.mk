@@ -5,5 +5,9 @@ compute_libcompute_a_SOURCES = \
   compute/half.h \
   compute/quant.c compute/quant.h \
   compute/quant_k.c \
-  compute/type.c compute/type.h
+  compute/type.c compute/type.h \
+  compute/cpu/kernels.h \
+  compute/cpu/panel.h \
+  compute/cpu/simd.h
+compute_libcompute_a_CFLAGS = $(AM_CFLAGS) -O3
 LIBCOMPUTE = compute/libcompute.a $(LIBBASE)
