@@ -314,6 +314,8 @@ static int place_all(const struct cursor *c, struct sn_gguf *g, struct extent *e
         return sn_fail(c->d, SN_EFORMAT, "%s: no room for data", g->path);
     data_start -= data_start % g->alignment;
     int rc = 0;
+    if (g->n_tensors == 0) /* a vocabulary alone: ext is NULL, and there may be no padding */
+        return 0;
     for (size_t i = 0; i < g->n_tensors && rc == 0; i++)
         rc = place(c, &g->tensors[i], ext[i].offset, data_start);
     if (rc < 0)
