@@ -1,6 +1,10 @@
 noinst_LIBRARIES += compute/libcompute.a
 compute_libcompute_a_SOURCES = \
   compute/device.h \
+  compute/dequant.c \
+  compute/half.h \
+  compute/quant.c compute/quant.h \
+  compute/quant_k.c \
   compute/type.c compute/type.h \
   compute/cpu/kernels.h \
   compute/cpu/panel.h \
