@@ -188,7 +188,15 @@ SIMD vi vi_add(vi a, vi b) { LANES a.v[l_] += b.v[l_]; return a; }
 SIMD vi vi_sub(vi a, vi b) { LANES a.v[l_] -= b.v[l_]; return a; }
 SIMD vi vi_and(vi a, vi b) { LANES a.v[l_] &= b.v[l_]; return a; }
 SIMD vi vi_or(vi a, vi b) { LANES a.v[l_] |= b.v[l_]; return a; }
-SIMD vi vi_max(vi a, vi b) { LANES a.v[l_] = a.v[l_] > b.v[l_] ? a.v[l_] : b.v[l_]; return a; }
+SIMD vi vi_max(vi a, vi b)
+{
+    LANES
+    {
+        const ni more = a.v[l_] > b.v[l_]; /* all ones where true */
+        a.v[l_] = (a.v[l_] & more) | (b.v[l_] & ~more);
+    }
+    return a;
+}
 SIMD vi vi_srl(vi a, int n) { LANES a.v[l_] = (ni)((nu)a.v[l_] >> n); return a; }
 SIMD vi vi_sll(vi a, int n) { LANES a.v[l_] = (ni)((nu)a.v[l_] << n); return a; }
 SIMD vi vi_srl16(vi a, int n) { LANES a.v[l_] = (ni)((nuh)a.v[l_] >> n); return a; }
