@@ -1,17 +1,17 @@
 /* 'sensorium quantize': options in, the report out, as a table or as JSON. */
 #include "config.h"
-#include "cli/cmd_quantize.h"
+#include "cli/commands.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <jansson.h>
 
 #include "base/mem.h"
+#include "cli/json.h"
 #include "cli/options.h"
 #include "cli/perplexity.h"
 #include "cli/quantize.h"
@@ -114,15 +114,15 @@ static void show_progress(void *ctx, size_t i, size_t n, const char *name)
 
 /* --- the report --- */
 
-/* "Q4_K" or "Q4_K+Q6_K". */
+/* "Q4_K"; "Q4_K+Q6_K"; "mixed" for more. */
 static const char *type_set(uint64_t set, char text[64])
 {
     size_t n = 0;
     text[0] = '\0';
-    for (uint32_t t = 0; t < SN_TYPE_COUNT && n < 56; t++)
-        if (set >> t & 1)
+    for (uint32_t t = 0; t < SN_TYPE_COUNT; t++)
+        if (set >> t & 1 && n < 16)
             n += (size_t)snprintf(text + n, 64 - n, "%s%s", n ? "+" : "", sn_type_info(t)->name);
-    return text;
+    return __builtin_popcountll(set) > 2 ? "mixed" : text;
 }
 
 static double bits_per_weight(uint64_t bytes, uint64_t n_elems)
@@ -207,11 +207,9 @@ static json_t *json_fallbacks(const struct cli_quantize_report *r)
     return a;
 }
 
-/* json_string() of what need not be UTF-8: a path, a name from a file. */
 static json_t *json_text(const char *s)
 {
-    json_t *j = json_string(s);
-    return j ? j : json_null();
+    return cli_json_text(s, strlen(s));
 }
 
 /* JSON has no infinity. */
@@ -240,13 +238,7 @@ static int print_json(const struct command *c, const struct cli_quantize_report 
                             json_pack("{s:o, s:o, s:o}", "text", json_text(c->eval),
                                       "before", json_finite(c->ppl_before),
                                       "after", json_finite(c->ppl_after)));
-    char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
-    const int rc = text ? 0 : sn_fail(d, SN_ENOMEM, "quantize: out of memory for the report");
-    if (text)
-        puts(text);
-    free(text);
-    json_decref(root);
-    return rc;
+    return cli_json_print(root, d);
 }
 
 /* --- the command --- */
