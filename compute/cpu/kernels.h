@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 /* A row of activations as integers: x ~ scale * q, |q| <= SN_ACT_MAX, one scale a row. With
- * |w| <= 4095 a block's dot product 32 * 4095 * 16383 stays below 2^31: integer sums are exact. */
+ * |w| <= 4096 a block's dot product 32 * 4096 * 16383 stays below 2^31: integer sums are exact. */
 enum { SN_ACT_MAX = 16383 };
 struct sn_act_sum {
     float all, lo, hi; /* sums of q over a block of 32, over its first and its last 16; exact */

@@ -1,7 +1,7 @@
 #ifndef SN_COMPUTE_CPU_PANEL_H
 #define SN_COMPUTE_CPU_PANEL_H
 /* Weights as the CPU kernels read them. 16 output columns stand side by side in a panel, a panel
- * is a row of blocks of 32 inputs. Every block decodes to 32 x 16 integers w, |w| <= 4095, and per
+ * is a row of blocks of 32 inputs. Every block decodes to 32 x 16 integers w, |w| <= 4096, and per
  * column a float scale d and, for some kinds, floats m: value = d * w + m. The bits are the file's
  * own, only their places change, so nothing is lost (I16, made from F16 and BF16, is the exception:
  * 13-bit integers under a scale per 32, an error of 2^-13 of the block's largest weight).
