@@ -37,3 +37,9 @@ tests_compute_checkasm_SOURCES = \
   tests/compute/check_vec.c
 tests_compute_checkasm_CFLAGS = $(TEST_CFLAGS)
 tests_compute_checkasm_LDADD = $(LIBCOMPUTE)
+
+check_PROGRAMS += tests/compute/test_kernels
+TESTS += tests/compute/test_kernels
+tests_compute_test_kernels_SOURCES = tests/compute/test_kernels.c tests/test.h
+tests_compute_test_kernels_CFLAGS = $(TEST_CFLAGS)
+tests_compute_test_kernels_LDADD = $(LIBCOMPUTE) $(TEST_LIBS)
