@@ -6,5 +6,6 @@ model_libmodel_a_SOURCES = \
   model/gguf_layout.c \
   model/gguf_read.c \
   model/gguf_write.c \
-  model/names.c model/names.h
+  model/names.c model/names.h \
+  model/safetensors.c model/safetensors.h
 LIBMODEL = model/libmodel.a $(LIBCOMPUTE) $(PCRE2_LIBS) $(UTF8PROC_LIBS) $(JANSSON_LIBS) $(CURL_LIBS)
