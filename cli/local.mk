@@ -1,3 +1,6 @@
+noinst_LIBRARIES += cli/libquantize.a
+cli_libquantize_a_SOURCES = cli/quantize.c cli/quantize.h cli/quantize_plan.c
+
 bin_PROGRAMS += cli/sensorium
 cli_sensorium_SOURCES = \
   cli/bandwidth.c cli/bandwidth.h \
@@ -23,4 +26,4 @@ cli_sensorium_SOURCES = \
   cli/shared_options.c \
   cli/terminal.c cli/terminal.h
 cli_sensorium_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(READLINE_CFLAGS)
-cli_sensorium_LDADD = $(LIBLLM) $(LIBMODEL) $(READLINE_LIBS)
+cli_sensorium_LDADD = cli/libquantize.a $(LIBLLM) $(LIBMODEL) $(READLINE_LIBS)
