@@ -1,0 +1,3 @@
+check_PROGRAMS += tests/cli/run_cmd
+tests_cli_run_cmd_SOURCES = tests/cli/run_cmd.c
+tests_cli_run_cmd_LDADD = $(LIBCLI)
