@@ -162,7 +162,7 @@ static int print_json(const struct bench *b, const struct bench_result *r, struc
 {
     const struct bench_opts *o = b->o;
     json_t *j = json_object();
-    cli_json_set(j, "model", cli_json_text(b->session.path, strlen(b->session.path)));
+    cli_json_set(j, "model", sn_json_text(b->session.path, strlen(b->session.path)));
     cli_json_set(j, "device", json_string(sn_device_describe(b->session.device)));
     cli_json_set(j, "prefill_tokens", json_integer(o->prefill));
     cli_json_set(j, "decode_tokens", json_integer(o->decode));

@@ -73,7 +73,7 @@ static void print_file(void *ctx, const char *path, size_t n_bytes)
 static void add_file(void *ctx, const char *path, size_t n_bytes)
 {
     json_t *file = json_object();
-    cli_json_set(file, "path", cli_json_text(path, strlen(path)));
+    cli_json_set(file, "path", sn_json_text(path, strlen(path)));
     cli_json_set(file, "bytes", json_integer((json_int_t)n_bytes));
     json_array_append_new(ctx, file);
 }
@@ -103,14 +103,14 @@ static int print_json(const struct doctor *x, struct sn_diag *d)
         cli_json_set(libraries, x->libraries[i].name, json_string(x->libraries[i].version));
     each_cached(x->cache, add_file, models);
     cli_json_set(o, "version", json_string(PACKAGE_VERSION));
-    cli_json_set(o, "cpu", cli_json_text(m->cpu, strlen(m->cpu)));
-    cli_json_set(o, "features", cli_json_text(m->features, strlen(m->features)));
+    cli_json_set(o, "cpu", sn_json_text(m->cpu, strlen(m->cpu)));
+    cli_json_set(o, "features", sn_json_text(m->features, strlen(m->features)));
     cli_json_set(o, "cores", json_integer(m->n_cores));
     cli_json_set(o, "memory_bytes", json_integer((json_int_t)m->memory_bytes));
     cli_json_set(o, "memory_free_bytes", json_integer((json_int_t)m->memory_free_bytes));
     cli_json_set(o, "device", json_string(sn_device_describe(x->device)));
     cli_json_set(o, "libraries", libraries);
-    cli_json_set(o, "cache", cli_json_text(x->cache, strlen(x->cache)));
+    cli_json_set(o, "cache", sn_json_text(x->cache, strlen(x->cache)));
     cli_json_set(o, "models", models);
     return cli_json_print(o, d);
 }

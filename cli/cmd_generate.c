@@ -40,7 +40,7 @@ static json_t *logprob_json(const struct sn_tokenizer *t, int32_t id, float logp
     json_t *o = json_object();
     sn_tokenizer_piece(t, id, true, &piece, NULL);
     cli_json_set(o, "id", json_integer(id));
-    cli_json_set(o, "text", cli_json_text(piece.data ? piece.data : "", piece.len));
+    cli_json_set(o, "text", sn_json_text(piece.data ? piece.data : "", piece.len));
     cli_json_set(o, "logprob", json_real((double)logprob));
     sn_strbuf_fini(&piece);
     return o;
@@ -85,7 +85,7 @@ static int print_json(const struct output *out, const struct sn_answer *a, doubl
     if (a->n_tokens > 1 && a->decode_s > 0)
         cli_json_set(timings, "decode_tokens_per_s",
                      json_real((double)(a->n_tokens - 1) / a->decode_s));
-    cli_json_set(o, "text", cli_json_text(out->text.data ? out->text.data : "", out->text.len));
+    cli_json_set(o, "text", sn_json_text(out->text.data ? out->text.data : "", out->text.len));
     cli_json_set(o, "ids", cli_json_ids(out->ids.v, out->ids.n));
     cli_json_set(o, "finish", json_string(sn_finish_name(a->finish)));
     cli_json_set(o, "usage", usage);

@@ -29,7 +29,7 @@ static int print_tokens(const struct sn_tokenizer *t, const struct sn_ids *ids, 
         rc = sn_tokenizer_piece(t, ids->v[i], true, &piece, d);
         json_t *token = json_object();
         cli_json_set(token, "id", json_integer(ids->v[i]));
-        cli_json_set(token, "text", cli_json_text(piece.data ? piece.data : "", piece.len));
+        cli_json_set(token, "text", sn_json_text(piece.data ? piece.data : "", piece.len));
         json_array_append_new(tokens, token);
     }
     sn_strbuf_fini(&piece);

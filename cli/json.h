@@ -3,14 +3,13 @@
 /* What --json prints: one object on one line. */
 
 #include "base/diag.h"
+#include "cli/text.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
 #include <jansson.h>
 
-/* A JSON string of any bytes: what is not UTF-8 becomes U+FFFD. NULL when memory ran out. */
-json_t *cli_json_text(const char *bytes, size_t n);
 json_t *cli_json_ids(const int32_t *ids, size_t n);
 /* json_object_set_new() that can be given NULL; NULL values make cli_json_print() fail. */
 void cli_json_set(json_t *object, const char *key, json_t *value);
