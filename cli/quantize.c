@@ -1,7 +1,7 @@
 /* The work of 'sensorium quantize'. The input stays mapped; tensors are done one after the other in
  * the order of the file, rows of one tensor in parallel. Each thread turns a row into floats, into
- * blocks, and back into floats, to know the error of what was written. Errors are summed per row and
- * then in the order of rows, so that a report does not depend on the number of threads. */
+ * blocks, and back into floats, to know the error of what was written. Errors are summed per row
+ * and then in the order of rows, so that a report does not depend on the number of threads. */
 #include "cli/quantize.h"
 
 #include "base/mem.h"

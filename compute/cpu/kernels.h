@@ -59,6 +59,7 @@ struct sn_kernels {
     /* n floats to blocks of row r of `a` (the last block padded with zeros). A row holding NaN or
      * infinity gets scale NaN, so that it shows; one below 1e-30 everywhere counts as zero. */
     void (*quantize_row)(const float *x, size_t n, const struct sn_acts *a, size_t r);
+    sn_half_block_fn *half_block; /* for sn_panel_pack() */
     sn_mm_fn *mm[SN_PANEL_KINDS];
     /* y[i][0..n_cols-1] (+)= c[i] * scale + bias over rows; n_cols <= 16 */
     void (*mm_store)(const struct sn_mm *m, float *y, size_t ldy, size_t n_cols, const float *bias,

@@ -4,16 +4,20 @@ compute_libcompute_a_SOURCES += \
   compute/cpu/act.h \
   compute/cpu/attention.c \
   compute/cpu/attention_tmpl.h \
+  compute/cpu/attn_layout.h \
   compute/cpu/choose.c \
+  compute/cpu/coef.h \
   compute/cpu/cpu.h \
   compute/cpu/device.c \
   compute/cpu/kernels.h \
   compute/cpu/kv_layout.c \
+  compute/cpu/math_tmpl.h \
   compute/cpu/matmul.c \
   compute/cpu/mm_tmpl.h \
   compute/cpu/panel.c compute/cpu/panel.h \
   compute/cpu/scalar.h \
   compute/cpu/scalar_attn.c \
+  compute/cpu/scalar_math.h \
   compute/cpu/scalar_mm.c \
   compute/cpu/scalar_vec.c \
   compute/cpu/simd.h \

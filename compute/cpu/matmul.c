@@ -13,6 +13,7 @@ enum { CHUNK = 128 }; /* rows: their activations and results stay in L2 while pa
 /* --- weights --- */
 
 struct pack {
+    const struct sn_cpu *cpu;
     const struct sn_weight *w;
     uint32_t type;
     const uint8_t *rows;
@@ -27,7 +28,7 @@ static void pack_panels(void *ctx, size_t begin, size_t end, unsigned thread)
     for (size_t i = begin; i < end; i++)
         sn_panel_pack(p->type, p->rows + i * SN_PANEL_COLS * p->row_bytes, p->row_bytes,
                       sn_min(SN_PANEL_COLS, w->n_out - i * SN_PANEL_COLS), w->n_in,
-                      w->data + i * w->panel_bytes);
+                      p->cpu->k.half_block, w->data + i * w->panel_bytes);
 }
 
 int sn_cpu_weight_new(struct sn_device *dev, uint32_t type, const void *data, size_t n_out,
@@ -54,7 +55,7 @@ int sn_cpu_weight_new(struct sn_device *dev, uint32_t type, const void *data, si
         return sn_fail(d, SN_ENOMEM, "cpu: no memory for a %zu x %zu matrix of %s", n_out, n_in,
                        ti->name);
     }
-    struct pack p = {w, type, data, n_in / ti->block_elems * ti->block_bytes};
+    struct pack p = {cpu, w, type, data, n_in / ti->block_elems * ti->block_bytes};
     sn_pool_run(cpu->pool, w->n_panels, 1, pack_panels, &p);
     *out = w;
     return 0;

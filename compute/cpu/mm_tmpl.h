@@ -184,11 +184,8 @@ SIMD void decode_q2_k(const uint8_t *super, const uint8_t *block, struct mm_bloc
 
 SIMD void look_up(const int8_t *values, vi *w)
 {
-    int16_t table[16];
-    for (int i = 0; i < 16; i++)
-        table[i] = values[i];
     for (int p = 0; p < 16; p++)
-        w[p] = vi_table16(table, w[p]);
+        w[p] = vi_table16(values, w[p]);
 }
 
 SIMD void decode_iq4_nl(const uint8_t *super, const uint8_t *block, struct mm_block *b)
@@ -376,6 +373,32 @@ static void quantize_row(const float *x, size_t n, const struct sn_acts *a, size
     }
 }
 
+SIMD vf load_half(const uint16_t *p, bool bf16)
+{
+    uint32_t wide[16];
+    if (!bf16)
+        return vf_load_f16(p);
+    for (int i = 0; i < 16; i++)
+        wide[i] = (uint32_t)p[i] << 16;
+    return vf_of_bits(vi_load(wide));
+}
+
+static void half_block(const void *src, size_t n, bool bf16, int16_t q[32], float *d)
+{
+    uint16_t h[32] = {0};
+    memcpy(h, src, n * sizeof *h);
+    const vi magnitude = vi_set1(0x7FFFFFFF);
+    const vf a = load_half(h, bf16), b = load_half(h + 16, bf16);
+    const int32_t top = vi_hmax(vi_max(vi_and(vf_bits(a), magnitude), vi_and(vf_bits(b), magnitude)));
+    float largest;
+    memcpy(&largest, &top, sizeof largest);
+    *d = largest / 4095.0f;
+    const vf inverse = vf_set1(sn_half_inverse(largest));
+    const bool finite = isfinite(*d);
+    vi_store_i16(q, finite ? vf_round(vf_mul(a, inverse)) : vi_set1(1));
+    vi_store_i16(q + 16, finite ? vf_round(vf_mul(b, inverse)) : vi_set1(1));
+}
+
 SIMD void mm_fill(struct sn_kernels *k)
 {
     static sn_mm_fn *const mm[SN_PANEL_KINDS] = {
@@ -388,6 +411,7 @@ SIMD void mm_fill(struct sn_kernels *k)
     for (size_t i = 0; i < SN_PANEL_KINDS; i++)
         k->mm[i] = mm[i];
     k->quantize_row = quantize_row;
+    k->half_block = half_block;
     k->mm_store = mm_store;
     k->mm_f32 = mm_f32;
 }

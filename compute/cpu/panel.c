@@ -101,26 +101,45 @@ static uint32_t get_u32(const uint8_t *p)
     memcpy(&x, p, sizeof x);
     return x;
 }
-static void or_u32(uint8_t *p, uint32_t bits)
+static void set_u32(uint8_t *p, uint32_t x) { memcpy(p, &x, sizeof x); }
+
+/* Bits low..low+bits-1 of q[32] into column c of a plane. `bits` is a constant where this is
+ * inlined: loading a model is this loop, some hundred million times. */
+static inline __attribute__((always_inline)) void put_plane(uint8_t *plane, size_t c, unsigned bits,
+                                                            unsigned low, const uint16_t *q)
 {
-    const uint32_t x = get_u32(p) | bits;
-    memcpy(p, &x, sizeof x);
+    const uint32_t mask = (1U << bits) - 1;
+    const size_t per_row = 16 / bits;
+    for (size_t row = 0; row < bits; row++) {
+        uint32_t even = 0, odd = 0;
+        for (size_t j = 0; j < per_row; j++) {
+            const size_t p = row * per_row + j;
+            even |= ((uint32_t)q[2 * p] >> low & mask) << (j * bits);
+            odd |= ((uint32_t)q[2 * p + 1] >> low & mask) << (j * bits);
+        }
+        set_u32(plane + (row * COLS + c) * 4, even | odd << 16);
+    }
 }
 
-/* q[32] of column c into the block's planes, which are zero so far; low bits first. */
+/* q[32] of column c into the block's planes; low bits first. */
 static void put_planes(enum sn_panel_kind kind, uint8_t *block, size_t c, const uint16_t *q)
 {
-    size_t base = 0;
-    unsigned low = 0;
-    for (size_t i = 0; i < 2 && planes_of[kind].bits[i]; i++) {
-        const unsigned bits = planes_of[kind].bits[i];
-        for (size_t k = 0; k < BLOCK; k++) {
-            const struct place at = place_of(bits, k);
-            const uint32_t x = (uint32_t)(q[k] >> low) & ((1U << bits) - 1);
-            or_u32(block + base + (at.row * COLS + c) * 4, x << at.shift);
-        }
-        base += bits * 64;
-        low += bits;
+    switch (planes_of[kind].bits[0]) {
+    case 16: put_plane(block, c, 16, 0, q); break;
+    case 8: put_plane(block, c, 8, 0, q); break;
+    case 4:
+        put_plane(block, c, 4, 0, q);
+        if (planes_of[kind].bits[1] == 1)
+            put_plane(block + 256, c, 1, 4, q);
+        if (planes_of[kind].bits[1] == 2)
+            put_plane(block + 256, c, 2, 4, q);
+        break;
+    case 2:
+        put_plane(block, c, 2, 0, q);
+        if (planes_of[kind].bits[1] == 1)
+            put_plane(block + 128, c, 1, 2, q);
+        break;
+    default: break;
     }
 }
 
@@ -241,33 +260,43 @@ static void gather_iq4_xs(const uint8_t *b, size_t j, struct raw *r)
     nibbles(b + 8 + 16 * j, r->q);
 }
 
-/* 16-bit floats to integers under the block's own scale; n <= 32 of them are there. */
-static void gather_half(const uint8_t *p, size_t n, bool bf16, struct raw *r)
+/* NaN and infinity must show: then the scale is one of them, over ones. */
+void sn_half_block(const void *src, size_t n, bool bf16, int16_t q[32], float *d)
 {
-    float w[BLOCK] = {0}, top = 0;
+    const uint8_t *p = src;
+    float w[BLOCK] = {0};
+    uint32_t top = 0;
     for (size_t j = 0; j < n; j++) {
         uint16_t h;
         memcpy(&h, p + 2 * j, 2);
         w[j] = bf16 ? sn_bf16_to_f32(h) : sn_f16_to_f32(h);
-        top = fabsf(w[j]) > top || isnan(w[j]) ? fabsf(w[j]) : top;
+        uint32_t bits;
+        memcpy(&bits, &w[j], 4);
+        bits &= 0x7FFFFFFF; /* as integers, magnitudes order with infinity and NaN on top */
+        top = bits > top ? bits : top;
     }
-    /* NaN and infinity must show: they go into the scale, over ones */
-    const float d = top / 4095.0f;
+    float magnitude;
+    memcpy(&magnitude, &top, 4);
+    *d = magnitude / 4095.0f;
+    const float inverse = sn_half_inverse(magnitude);
     for (size_t j = 0; j < BLOCK; j++)
-        r->q[j] = (uint16_t)(int16_t)(!isfinite(d) ? 1 : d > 0 ? lrintf(w[j] / d) : 0);
-    memcpy(r->d, &d, 4);
+        q[j] = (int16_t)(isfinite(*d) ? lrintf(w[j] * inverse) : 1);
 }
 
-static void gather(uint32_t type, const uint8_t *row, size_t n_in, size_t kb, struct raw *r)
+static void gather(uint32_t type, const uint8_t *row, size_t n_in, size_t kb,
+                   sn_half_block_fn *half_block, struct raw *r)
 {
     const struct sn_type_info *ti = sn_type_info(type);
     const uint8_t *b = row + kb * BLOCK / ti->block_elems * ti->block_bytes;
     const size_t j = kb % SUPER;
+    float d;
     memset(r, 0, sizeof *r);
     switch (type) {
     case SN_F16:
     case SN_BF16:
-        gather_half(b, n_in - kb * BLOCK < BLOCK ? n_in - kb * BLOCK : BLOCK, type == SN_BF16, r);
+        half_block(b, n_in - kb * BLOCK < BLOCK ? n_in - kb * BLOCK : BLOCK, type == SN_BF16,
+                   (int16_t *)r->q, &d);
+        memcpy(r->d, &d, 4);
         break;
     case SN_Q8_0:
         memcpy(r->d, b, 2);
@@ -351,7 +380,7 @@ static void pack_f32(const uint8_t *rows, size_t row_bytes, size_t n_cols, size_
 }
 
 void sn_panel_pack(uint32_t type, const uint8_t *rows, size_t row_bytes, size_t n_cols,
-                   size_t n_in, uint8_t *panel)
+                   size_t n_in, sn_half_block_fn *half_block, uint8_t *panel)
 {
     const enum sn_panel_kind kind = (enum sn_panel_kind)sn_panel_kind_of(type);
     memset(panel, 0, sn_panel_bytes(kind, n_in));
@@ -363,7 +392,7 @@ void sn_panel_pack(uint32_t type, const uint8_t *rows, size_t row_bytes, size_t 
         uint8_t *block = panel + block_at(kind, kb), *super = panel + super_at(kind, kb);
         for (size_t c = 0; c < n_cols; c++) {
             struct raw r;
-            gather(type, rows + c * row_bytes, n_in, kb, &r);
+            gather(type, rows + c * row_bytes, n_in, kb, half_block, &r);
             put_planes(kind, block, c, r.q);
             put_scales(kind, super, block, c, &r);
         }

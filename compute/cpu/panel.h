@@ -15,6 +15,7 @@
 
 #include "compute/type.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -55,10 +56,20 @@ size_t sn_panel_bytes(enum sn_panel_kind kind, size_t n_in);
 /* The kind that carries a file type; -1: none. */
 int sn_panel_kind_of(uint32_t type);
 
+/* n (<= 32) F16 or BF16 numbers to integers of at most 4095 under one scale; missing ones are 0.
+ * A kernel: ISAs have their own, of the same bits. */
+typedef void sn_half_block_fn(const void *src, size_t n, bool bf16, int16_t q[32], float *d);
+sn_half_block_fn sn_half_block;
+/* What the numbers are multiplied by, from the largest magnitude of the block. */
+static inline float sn_half_inverse(float magnitude)
+{
+    return magnitude > 1e-34f ? 4095.0f / magnitude : 0; /* below, the inverse would overflow */
+}
+
 /* Packs columns (file rows) [0, n_cols) of `rows`, each row_bytes long, n_in elements of `type`,
  * into one panel; missing columns (n_cols < 16) become zeros. No alignment is asked of rows. */
 void sn_panel_pack(uint32_t type, const uint8_t *rows, size_t row_bytes, size_t n_cols,
-                   size_t n_in, uint8_t *panel);
+                   size_t n_in, sn_half_block_fn *half_block, uint8_t *panel);
 
 /* What a block decodes to, column by column: the definition that every kernel must meet. */
 struct sn_panel_block {

@@ -124,6 +124,7 @@ void sn_scalar_mm_fill(struct sn_kernels *k)
     for (size_t i = 0; i < SN_PANEL_KINDS; i++)
         k->mm[i] = mm[i];
     k->quantize_row = quantize_row;
+    k->half_block = sn_half_block;
     k->mm_store = mm_store;
     k->mm_f32 = mm_f32;
 }

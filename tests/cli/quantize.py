@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """'sensorium quantize' as users run it; results are read back with gguf-py.
 
-SENSORIUM names the program (default: ./sensorium in the build folder).
+SENSORIUM names the program (default: cli/sensorium in the build folder).
 """
 
 import json
@@ -19,7 +19,7 @@ except ImportError:
     print("skip: gguf-py or numpy is missing")
     sys.exit(77)
 
-PROGRAM = os.environ.get("SENSORIUM", "./sensorium")
+PROGRAM = os.environ.get("SENSORIUM", "cli/sensorium")
 if not os.access(PROGRAM, os.X_OK):
     print(f"skip: {PROGRAM} is not there")
     sys.exit(77)

@@ -1,3 +1,8 @@
+check_PROGRAMS += tests/compute/test_mm
+TESTS += tests/compute/test_mm
+tests_compute_test_mm_SOURCES = tests/compute/test_mm.c tests/test.h
+tests_compute_test_mm_CFLAGS = $(TEST_CFLAGS)
+tests_compute_test_mm_LDADD = $(LIBCOMPUTE) $(TEST_LIBS)
 check_PROGRAMS += tests/compute/test_type
 TESTS += tests/compute/test_type
 tests_compute_test_type_SOURCES = tests/compute/test_type.c tests/test.h
@@ -11,6 +16,8 @@ EXTRA_DIST += \
   tests/compute/golden/iq4_xs.bin \
   tests/compute/golden/mxfp4.bin \
   tests/compute/golden/nvfp4.bin \
+  tests/compute/golden/q1_0.bin \
+  tests/compute/golden/q2_0.bin \
   tests/compute/golden/q2_k.bin \
   tests/compute/golden/q3_k.bin \
   tests/compute/golden/q4_0.bin \

@@ -62,7 +62,7 @@ static void panels_mean_what_the_file_means(void **state)
         float *truth = malloc(N_IN * sizeof *truth);
         uint8_t *panel = malloc(sn_panel_bytes(kind, N_IN));
         random_rows(&seed, type, rows, COLS, N_IN);
-        sn_panel_pack(type, rows, row_bytes, COLS, N_IN, panel);
+        sn_panel_pack(type, rows, row_bytes, COLS, N_IN, sn_half_block, panel);
         for (size_t c = 0; c < 16; c++) {
             memset(truth, 0, N_IN * sizeof *truth);
             float top = 0;
@@ -90,6 +90,28 @@ static void panels_mean_what_the_file_means(void **state)
     }
 }
 
+static void half_blocks_are_the_same_on_every_isa(void **state)
+{
+    (void)state;
+    struct sn_kernels k[8];
+    const size_t n = sn_kernels_all(k, 8);
+    uint64_t seed = 3;
+    for (size_t trial = 0; trial < 2000; trial++) {
+        uint16_t h[32];
+        for (size_t i = 0; i < 32; i++)
+            h[i] = trial % 3 ? sn_f32_to_f16(test_randf(&seed)) : (uint16_t)(test_rand(&seed) >> 30);
+        const size_t count = trial % 5 ? 32 : trial % 33;
+        int16_t want[32], got[32];
+        float dw, dg;
+        sn_half_block(h, count, trial % 2, want, &dw);
+        for (size_t i = 0; i < n; i++) {
+            k[i].half_block(h, count, trial % 2, got, &dg);
+            assert_memory_equal(want, got, sizeof want);
+            assert_true(memcmp(&dw, &dg, 4) == 0 || (isnan(dw) && isnan(dg)));
+        }
+    }
+}
+
 /* Everything one product needs, for a shape. */
 struct problem {
     size_t n_rows, n_in, n_kb;
@@ -110,7 +132,7 @@ static void problem_init(struct problem *p, uint64_t *seed, uint32_t type, size_
                                malloc(n_rows * sizeof(float)), n_rows, p->n_kb};
     p->x = malloc(n_rows * n_in * sizeof(float) + 4);
     p->panel = malloc(sn_panel_bytes((enum sn_panel_kind)sn_panel_kind_of(type), n_in));
-    sn_panel_pack(type, rows, row_bytes, 16, n_in, p->panel);
+    sn_panel_pack(type, rows, row_bytes, 16, n_in, sn_half_block, p->panel);
     for (size_t i = 0; i < n_rows * n_in; i++)
         p->x[i] = test_randf(seed) * (test_rand(seed) % 97 == 0 ? 30.0f : 1.0f);
     free(rows);
@@ -278,6 +300,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(panels_mean_what_the_file_means),
+        cmocka_unit_test(half_blocks_are_the_same_on_every_isa),
         cmocka_unit_test(activations_become_integers),
         cmocka_unit_test(every_isa_gives_the_scalar_bits),
         cmocka_unit_test(device_products_are_right),
