@@ -112,7 +112,6 @@ def split_kv_b(out, block, w, cfg):
 def keys(arch, cfg, legacy_mla=False):
     """The hyper-parameters as GGUF keys, without the prefix of the architecture."""
     k = {
-        "vocab_size": cfg.vocab_size,
         "block_count": cfg.num_hidden_layers,
         "context_length": cfg.max_position_embeddings,
         "embedding_length": cfg.hidden_size,
@@ -121,13 +120,15 @@ def keys(arch, cfg, legacy_mla=False):
         "attention.head_count_kv": cfg.num_key_value_heads,
         "attention.layer_norm_rms_epsilon": float(cfg.rms_norm_eps),
     }
+    if arch in ("llama", "deepseek2"):  # elsewhere the number of tokens says it
+        k["vocab_size"] = cfg.vocab_size
     if arch == "deepseek2":
         mla_keys(k, cfg, legacy_mla)
     elif getattr(cfg, "head_dim", None):
         k["attention.key_length"] = k["attention.value_length"] = cfg.head_dim
     if arch == "llama":
         k["rope.dimension_count"] = cfg.head_dim
-    moe_keys(k, arch, cfg)
+    moe_keys(k, arch, cfg, legacy_mla)
     rope_keys(k, arch, cfg)
     return k
 
@@ -148,7 +149,7 @@ def mla_keys(k, cfg, legacy):
     k["rope.dimension_count"] = rope
 
 
-def moe_keys(k, arch, cfg):
+def moe_keys(k, arch, cfg, legacy):
     experts = getattr(cfg, "n_routed_experts", None) or getattr(cfg, "num_local_experts", None)
     if not experts:
         return
@@ -161,8 +162,10 @@ def moe_keys(k, arch, cfg):
     k["leading_dense_block_count"] = cfg.first_k_dense_replace
     k["expert_shared_count"] = cfg.n_shared_experts
     k["expert_weights_scale"] = float(cfg.routed_scaling_factor)
-    k["expert_weights_norm"] = bool(cfg.norm_topk_prob)
-    k["expert_gating_func"] = 2 if cfg.model_type == "deepseek_v3" else 1
+    if cfg.norm_topk_prob:
+        k["expert_weights_norm"] = True
+    if not legacy:  # absent means softmax
+        k["expert_gating_func"] = 2 if cfg.model_type == "deepseek_v3" else 1
     if cfg.n_group:
         k["expert_group_count"] = cfg.n_group
         k["expert_group_used_count"] = cfg.topk_group
@@ -180,5 +183,8 @@ def rope_keys(k, arch, cfg):
         k["rope.scaling.factor"] = float(p["factor"])
     if p["rope_type"] == "yarn":
         k["rope.scaling.original_context_length"] = p["original_max_position_embeddings"]
+        for beta in ("fast", "slow"):
+            if f"beta_{beta}" in p:
+                k[f"rope.scaling.yarn_beta_{beta}"] = float(p[f"beta_{beta}"])
         if p.get("mscale_all_dim"):
             k["rope.scaling.yarn_log_multiplier"] = 0.1 * p["mscale_all_dim"]
