@@ -24,7 +24,7 @@ struct chat_opts {
     struct cli_model_opts model;
     struct cli_sampling sampling;
     const char *system, *template;
-    bool verbose;
+    bool verbose, echo;
 };
 
 struct chat {
@@ -65,6 +65,8 @@ static char *read_turn(const struct chat *c)
     }
     if (n > 0 && line[n - 1] == '\n')
         line[n - 1] = '\0';
+    if (c->o->echo)
+        printf("> %s\n", line);
     return line;
 }
 
@@ -253,6 +255,9 @@ int cmd_chat(int argc, char **argv)
     cli_add(&p, (struct cli_option){'n', "max-tokens", CLI_U32, &o.sampling.cfg.max_tokens, "N",
                                     "most tokens of an answer (what fits)", 0, UINT32_MAX, NULL});
     cli_add_sampling(&p, &o.sampling);
+    cli_add(&p, (struct cli_option){0, "echo", CLI_FLAG, &o.echo, NULL,
+                                    "print the turns that are read, without a terminal", 0, 0,
+                                    NULL});
     cli_add(&p, (struct cli_option){'v', "verbose", CLI_FLAG, &o.verbose, NULL,
                                     "counts and times on standard error", 0, 0, NULL});
     cli_add_compute(&p, &o.model);

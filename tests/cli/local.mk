@@ -6,3 +6,8 @@ tests_cli_test_quantize_LDADD = $(LIBCLI) $(TEST_LIBS)
 
 dist_check_SCRIPTS += tests/cli/quantize.py
 TESTS += tests/cli/quantize.py
+
+# tests/cli/program.py is what they share.
+dist_check_SCRIPTS += tests/cli/usage.py tests/cli/commands.py tests/cli/smollm2.py
+TESTS += tests/cli/usage.py tests/cli/commands.py tests/cli/smollm2.py
+EXTRA_DIST += tests/cli/program.py
