@@ -1,9 +1,12 @@
 noinst_LIBRARIES += compute/libcompute.a
 compute_libcompute_a_SOURCES = \
   compute/device.h \
-  compute/type.c compute/type.h \
-  compute/cpu/kernels.h \
-  compute/cpu/panel.h \
-  compute/cpu/simd.h
+  compute/dequant.c \
+  compute/half.h \
+  compute/quant.c compute/quant.h \
+  compute/quant_k.c \
+  compute/type.c compute/type.h
 compute_libcompute_a_CFLAGS = $(AM_CFLAGS) -O3
-LIBCOMPUTE = compute/libcompute.a $(LIBBASE)
+include $(top_srcdir)/compute/cpu/local.mk
+LIBCOMPUTE = compute/libcompute.a $(LIBKERNELS) $(LIBBASE)
+

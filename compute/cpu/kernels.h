@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 /* A row of activations as integers: x ~ scale * q, |q| <= SN_ACT_MAX, one scale a row. With
- * |w| <= 4095 a block's dot product 32 * 4095 * 16383 stays below 2^31: integer sums are exact. */
+ * |w| <= 4096 a block's dot product 32 * 4096 * 16383 stays below 2^31: integer sums are exact. */
 enum { SN_ACT_MAX = 16383 };
 struct sn_act_sum {
     float all, lo, hi; /* sums of q over a block of 32, over its first and its last 16; exact */
@@ -59,6 +59,7 @@ struct sn_kernels {
     /* n floats to blocks of row r of `a` (the last block padded with zeros). A row holding NaN or
      * infinity gets scale NaN, so that it shows; one below 1e-30 everywhere counts as zero. */
     void (*quantize_row)(const float *x, size_t n, const struct sn_acts *a, size_t r);
+    sn_half_block_fn *half_block; /* for sn_panel_pack() */
     sn_mm_fn *mm[SN_PANEL_KINDS];
     /* y[i][0..n_cols-1] (+)= c[i] * scale + bias over rows; n_cols <= 16 */
     void (*mm_store)(const struct sn_mm *m, float *y, size_t ldy, size_t n_cols, const float *bias,

@@ -1,7 +1,7 @@
 #ifndef SN_COMPUTE_CPU_PANEL_H
 #define SN_COMPUTE_CPU_PANEL_H
 /* Weights as the CPU kernels read them. 16 output columns stand side by side in a panel, a panel
- * is a row of blocks of 32 inputs. Every block decodes to 32 x 16 integers w, |w| <= 4095, and per
+ * is a row of blocks of 32 inputs. Every block decodes to 32 x 16 integers w, |w| <= 4096, and per
  * column a float scale d and, for some kinds, floats m: value = d * w + m. The bits are the file's
  * own, only their places change, so nothing is lost (I16, made from F16 and BF16, is the exception:
  * 13-bit integers under a scale per 32, an error of 2^-13 of the block's largest weight).
@@ -15,6 +15,7 @@
 
 #include "compute/type.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -55,10 +56,20 @@ size_t sn_panel_bytes(enum sn_panel_kind kind, size_t n_in);
 /* The kind that carries a file type; -1: none. */
 int sn_panel_kind_of(uint32_t type);
 
+/* n (<= 32) F16 or BF16 numbers to integers of at most 4095 under one scale; missing ones are 0.
+ * A kernel: ISAs have their own, of the same bits. */
+typedef void sn_half_block_fn(const void *src, size_t n, bool bf16, int16_t q[32], float *d);
+sn_half_block_fn sn_half_block;
+/* What the numbers are multiplied by, from the largest magnitude of the block. */
+static inline float sn_half_inverse(float magnitude)
+{
+    return magnitude > 1e-34f ? 4095.0f / magnitude : 0; /* below, the inverse would overflow */
+}
+
 /* Packs columns (file rows) [0, n_cols) of `rows`, each row_bytes long, n_in elements of `type`,
  * into one panel; missing columns (n_cols < 16) become zeros. No alignment is asked of rows. */
 void sn_panel_pack(uint32_t type, const uint8_t *rows, size_t row_bytes, size_t n_cols,
-                   size_t n_in, uint8_t *panel);
+                   size_t n_in, sn_half_block_fn *half_block, uint8_t *panel);
 
 /* What a block decodes to, column by column: the definition that every kernel must meet. */
 struct sn_panel_block {

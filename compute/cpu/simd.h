@@ -188,7 +188,15 @@ SIMD vi vi_add(vi a, vi b) { LANES a.v[l_] += b.v[l_]; return a; }
 SIMD vi vi_sub(vi a, vi b) { LANES a.v[l_] -= b.v[l_]; return a; }
 SIMD vi vi_and(vi a, vi b) { LANES a.v[l_] &= b.v[l_]; return a; }
 SIMD vi vi_or(vi a, vi b) { LANES a.v[l_] |= b.v[l_]; return a; }
-SIMD vi vi_max(vi a, vi b) { LANES a.v[l_] = a.v[l_] > b.v[l_] ? a.v[l_] : b.v[l_]; return a; }
+SIMD vi vi_max(vi a, vi b)
+{
+    LANES
+    {
+        const ni more = a.v[l_] > b.v[l_]; /* all ones where true */
+        a.v[l_] = (a.v[l_] & more) | (b.v[l_] & ~more);
+    }
+    return a;
+}
 SIMD vi vi_srl(vi a, int n) { LANES a.v[l_] = (ni)((nu)a.v[l_] >> n); return a; }
 SIMD vi vi_sll(vi a, int n) { LANES a.v[l_] = (ni)((nu)a.v[l_] << n); return a; }
 SIMD vi vi_srl16(vi a, int n) { LANES a.v[l_] = (ni)((nuh)a.v[l_] >> n); return a; }
@@ -217,22 +225,91 @@ SIMD float vf_hmax(vf a)
             t[i] = t[i] > t[i + w] ? t[i] : t[i + w];
     return t[0];
 }
+/* Integers: exact, so in whatever order is quickest. */
 SIMD int32_t vi_hsum(vi a)
 {
+#if VN == 1
+    return _mm512_reduce_add_epi32((__m512i)a.v[0]);
+#else
     int32_t t[16], s = 0;
     vi_store(t, a);
     for (int i = 0; i < 16; i++)
         s += t[i];
     return s;
+#endif
 }
 SIMD int32_t vi_hmax(vi a)
 {
+#if VN == 1
+    return _mm512_reduce_max_epi32((__m512i)a.v[0]);
+#else
     int32_t t[16], m;
     vi_store(t, a);
     m = t[0];
     for (int i = 1; i < 16; i++)
         m = m > t[i] ? m : t[i];
     return m;
+#endif
+}
+/* The sixteen lanes, which fit, as int16. */
+SIMD void vi_store_i16(int16_t *p, vi a)
+{
+#if VN == 1
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16((__m512i)a.v[0]));
+#elif VN == 2
+    const __m256i x = _mm256_packs_epi32((__m256i)a.v[0], (__m256i)a.v[1]);
+    _mm256_storeu_si256((__m256i *)p, _mm256_permute4x64_epi64(x, 0xD8));
+#else
+    LANES vst1_s16(p + 4 * l_, vmovn_s32((int32x4_t)a.v[l_]));
+#endif
+}
+/* Sixteen bytes, unsigned or signed, as integers. */
+SIMD vi vi_load_u8(const uint8_t *p)
+{
+    vi r;
+#if VN == 1
+    r.v[0] = (ni)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+#elif VN == 2
+    LANES r.v[l_] = (ni)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(p + 8 * l_)));
+#else
+    int32_t t[16];
+    for (int i = 0; i < 16; i++)
+        t[i] = p[i];
+    memcpy(&r, t, sizeof r);
+#endif
+    return r;
+}
+SIMD vi vi_load_i8(const uint8_t *p)
+{
+    vi r;
+#if VN == 1
+    r.v[0] = (ni)_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p));
+#elif VN == 2
+    LANES r.v[l_] = (ni)_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(p + 8 * l_)));
+#else
+    int32_t t[16];
+    for (int i = 0; i < 16; i++)
+        t[i] = (int8_t)p[i];
+    memcpy(&r, t, sizeof r);
+#endif
+    return r;
+}
+/* In each 16-bit lane, table[index], 0 <= index < 16. */
+SIMD vi vi_table16(const int16_t *table, vi index)
+{
+    vi r;
+#if VN == 1
+    const __m256i t = _mm256_loadu_si256((const __m256i *)table);
+    r.v[0] = (ni)_mm512_permutexvar_epi16((__m512i)index.v[0], _mm512_broadcast_i64x4(t));
+#else
+    uint16_t i16[32];
+    int16_t o[32];
+    memcpy(i16, &index, sizeof i16);
+    for (int i = 0; i < 32; i++)
+        o[i] = table[i16[i] & 15];
+    memcpy(&r, o, sizeof r);
+#endif
+    return r;
 }
 
 /* The first n (0..16) of 16; the others read as 0 and are not written. */
