@@ -151,7 +151,7 @@ static bool new_routes(struct sn_engine *e)
 static int new_host_arrays(struct sn_engine *e, const struct widths *w, struct sn_diag *d)
 {
     const struct sn_hparams *h = &e->m->h;
-    const size_t n = e->rows_max, n_jobs = sn_max(4, sn_max(w->n_heads, 2 * h->moe.n_experts));
+    const size_t n = e->rows_max, n_jobs = sn_max(4, sn_max(w->n_heads + 1, 2 * h->moe.n_experts));
     e->jobs = sn_calloc(n_jobs, sizeof *e->jobs);
     e->tokens = sn_malloc_array(n, sizeof *e->tokens);
     e->host_row = sn_malloc_array(sn_max(h->n_embd, n * h->rope.n_rot), sizeof *e->host_row);

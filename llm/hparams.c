@@ -243,6 +243,7 @@ static int read_rope(struct reader *r, struct sn_hparams *h)
 static int read_windows(struct reader *r, struct sn_hparams *h)
 {
     uint32_t window = 0, period = h->family->window_period;
+    h->theta_window = h->family->theta_window;
     if (!period) return 0;
     int rc = opt_u32(r, "attention.sliding_window", 0, CTX_MAX, &window);
     const struct sn_gguf_value *v = sn_gguf_find(r->g, key_of(r, "attention.sliding_window_pattern"));
@@ -260,7 +261,9 @@ static int read_windows(struct reader *r, struct sn_hparams *h)
         const bool local = array ? sn_gguf_at_i64(v, i) != 0 : period == 1 || (i + 1) % period != 0;
         h->layers[i].window = local ? window : 0;
     }
-    return 0;
+    h->window = window;
+    if (h->theta_window > 0) rc = opt_f32(r, "rope.freq_base_swa", 1.001, 1e15, &h->theta_window);
+    return rc;
 }
 
 static int check_moe(struct reader *r, const struct sn_moe_hparams *m, uint32_t gating)

@@ -73,6 +73,8 @@ struct sn_hparams {
     uint32_t head_k, head_v;   /* of the cache: with MLA kv_rank + n_rot and kv_rank */
     float eps, embd_scale, residual_scale, logit_scale, attn_scale;
     float attn_softcap, logit_softcap; /* 0: none */
+    uint32_t window;           /* of the layers that have one; 0: none has */
+    float theta_window;        /* as in struct sn_family, or the file's own */
     struct sn_rope_hparams rope;
     struct sn_moe_hparams moe;
     struct sn_mla_hparams mla;

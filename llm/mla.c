@@ -33,7 +33,7 @@ static void make_queries(struct sn_engine *e, uint32_t il, const struct sn_rows 
     const struct sn_hparams *h = &e->m->h;
     const struct sn_layer *w = &e->m->w.layers[il];
     const struct sn_activations *a = &e->a;
-    const size_t n_heads = h->layers[il].n_heads, r = h->mla.kv_rank, n_rot = h->rope.n_rot;
+    const size_t n_heads = h->layers[il].n_heads, r = h->mla.kv_rank, head = h->head_k;
     const float *x = a->xn;
     const int32_t *rows = out->n == e->all.n ? NULL : out->index;
     size_t n_x = e->all.n;
@@ -47,13 +47,14 @@ static void make_queries(struct sn_engine *e, uint32_t il, const struct sn_rows 
         rows = NULL;
         n_x = out->n;
     }
-    float *const pe = a->latent; /* (n, n_heads * n_rot): free until attention fills it */
-    const struct sn_matmul q[] = {
-        {.w = w->q_nope.w, .y = a->q_nope, .ldy = w->q_nope.n_out, .rows = rows, .n_rows = out->n},
-        {.w = w->q_pe.w, .y = pe, .ldy = w->q_pe.n_out, .rows = rows, .n_rows = out->n},
-    };
-    sn_matmul(e->dev, q, 2, x, w->q_nope.n_in, n_x, w->q_nope.n_in);
-    project_heads(e, w->k_b, n_heads, a->q, r + n_rot, a->q_nope, out->n);
+    e->jobs[n_heads] = (struct sn_matmul){.w = w->q_nope.w, .y = a->q_nope,
+                                          .ldy = w->q_nope.n_out, .rows = rows, .n_rows = out->n};
+    for (size_t i = 0; i < n_heads; i++)
+        e->jobs[i] = (struct sn_matmul){.w = w->q_pe[i].w, .y = a->q + i * head + r,
+                                        .ldy = n_heads * head, .rows = rows, .n_rows = out->n};
+    sn_matmul(e->dev, e->jobs, n_heads + 1, x, w->q_nope.n_in, n_x, w->q_nope.n_in);
+    sn_rope_heads(e, il, out->q_rope[SN_GLOBAL], a->q + r, out->n, n_heads, head, n_heads * head);
+    project_heads(e, w->k_b, n_heads, a->q, head, a->q_nope, out->n);
 }
 
 void sn_mla_attention(struct sn_engine *e, uint32_t il, const struct sn_rows *out)

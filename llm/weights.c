@@ -343,14 +343,16 @@ static void fini_layer(struct sn_device *dev, const struct sn_hparams *h, uint32
 {
     float *const vectors[] = {y->attn_norm, y->ffn_norm, y->attn_post_norm, y->ffn_post_norm,
                               y->q_norm, y->k_norm, y->q_a_norm, y->kv_a_norm};
-    struct sn_linear *const linears[] = {&y->q, &y->k, &y->v, &y->o, &y->q_a, &y->q_nope, &y->q_pe,
+    struct sn_linear *const linears[] = {&y->q, &y->k, &y->v, &y->o, &y->q_a, &y->q_nope,
                                          &y->kv_a, &y->router, &y->shared_gate};
     for (size_t i = 0; i < SN_COUNT(vectors); i++) sn_device_release(dev, vectors[i]);
     for (size_t i = 0; i < SN_COUNT(linears); i++) fini_linear(dev, linears[i]);
+    for (uint32_t i = 0; y->q_pe && i < n_heads; i++) fini_linear(dev, &y->q_pe[i]);
     for (uint32_t i = 0; y->k_b && i < n_heads; i++) fini_linear(dev, &y->k_b[i]);
     for (uint32_t i = 0; y->v_b && i < n_heads; i++) fini_linear(dev, &y->v_b[i]);
     for (uint32_t i = 0; y->experts && i < h->moe.n_experts; i++) fini_mlp(dev, &y->experts[i]);
     fini_mlp(dev, &y->mlp);
+    sn_free(y->q_pe);
     sn_free(y->k_b);
     sn_free(y->v_b);
     sn_free(y->experts);

@@ -26,10 +26,11 @@ struct sn_layer {
     float *q_norm, *k_norm;                  /* (head_k) or NULL */
     struct sn_linear q, k, v, o;
 
-    /* MLA; q is q_nope's and q_pe's rows apart: two matrices over the same input */
-    struct sn_linear q_a, q_nope, q_pe, kv_a;
+    /* MLA; the rows of q are taken apart: q_nope of all heads, q_pe head by head */
+    struct sn_linear q_a, q_nope, kv_a;
     float *q_a_norm, *kv_a_norm;             /* (q_rank), (kv_rank) */
-    struct sn_linear *k_b, *v_b;             /* (n_heads): (kv_rank, head_nope), (head_v, kv_rank) */
+    struct sn_linear *q_pe, *k_b, *v_b;      /* (n_heads): n_rot rows; (kv_rank, head_nope);
+                                              * (head_v, kv_rank) */
 
     struct sn_mlp mlp;                       /* dense layers; else the shared expert */
     struct sn_linear router, shared_gate;    /* shared_gate: one output, or none */

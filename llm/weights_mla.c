@@ -10,15 +10,15 @@
 #include "compute/type.h"
 #include "model/gguf.h"
 
-/* Rows [at, at + n) of every head (`stride` rows) of t, as one matrix. */
+/* The first n rows of every head (`stride` rows) of t, as one matrix. */
 static int take_of_heads(struct sn_loader *l, const struct sn_gguf_tensor *t, size_t n_heads,
-                         size_t stride, size_t at, size_t n, struct sn_linear *out)
+                         size_t stride, size_t n, struct sn_linear *out)
 {
     const size_t row = sn_load_row_bytes(t);
     uint8_t *rows = sn_malloc_array(n_heads * n, row);
     if (!rows) return sn_fail(l->d, SN_ENOMEM, "llm: %zu rows of %s", n_heads * n, t->name);
     for (size_t i = 0; i < n_heads; i++)
-        memcpy(rows + i * n * row, (const uint8_t *)t->data + (i * stride + at) * row, n * row);
+        memcpy(rows + i * n * row, (const uint8_t *)t->data + i * stride * row, n * row);
     const int rc = sn_load_blocks(l, t->name, t->type, rows, n_heads * n, (size_t)t->ne[0], out);
     sn_free(rows);
     return rc;
@@ -39,8 +39,9 @@ static int load_q(struct sn_loader *l, const struct sn_layer_hparams *s, struct 
                                                                : "attn_q.weight");
     if (!t) return sn_load_missing(l);
     rc = sn_load_check(l, t, n_in, s->n_heads * head, 1);
-    if (rc == 0) rc = take_of_heads(l, t, s->n_heads, head, 0, a->head_nope, &y->q_nope);
-    if (rc == 0) rc = take_of_heads(l, t, s->n_heads, head, a->head_nope, n_rot, &y->q_pe);
+    if (rc == 0) rc = take_of_heads(l, t, s->n_heads, head, a->head_nope, &y->q_nope);
+    for (uint32_t i = 0; i < s->n_heads && rc == 0; i++)
+        rc = sn_load_rows(l, t, i * head + a->head_nope, n_rot, &y->q_pe[i]);
     sn_load_release(t);
     return rc;
 }
@@ -95,9 +96,10 @@ int sn_load_mla(struct sn_loader *l, const struct sn_layer_hparams *s, struct sn
 {
     const struct sn_hparams *h = l->h;
     const struct sn_mla_hparams *a = &h->mla;
+    y->q_pe = sn_calloc(s->n_heads, sizeof *y->q_pe);
     y->k_b = sn_calloc(s->n_heads, sizeof *y->k_b);
     y->v_b = sn_calloc(s->n_heads, sizeof *y->v_b);
-    if (!y->k_b || !y->v_b) return sn_fail(l->d, SN_ENOMEM, "llm: %u heads", s->n_heads);
+    if (!y->q_pe || !y->k_b || !y->v_b) return sn_fail(l->d, SN_ENOMEM, "llm: %u heads", s->n_heads);
     int rc = load_q(l, s, y);
     if (rc == 0)
         rc = sn_load_linear(l, "attn_kv_a_mqa", a->kv_rank + h->rope.n_rot, h->n_embd, &y->kv_a);
