@@ -209,7 +209,7 @@ static json_t *json_fallbacks(const struct cli_quantize_report *r)
 
 static json_t *json_text(const char *s)
 {
-    return cli_json_text(s, strlen(s));
+    return sn_json_text(s, strlen(s));
 }
 
 /* JSON has no infinity. */
