@@ -31,9 +31,10 @@ struct sn_sampler_cfg {
     uint32_t n_logprobs;      /* alternatives reported per token, <= 20 */
     const char *const *stop;  /* texts that end the answer and are not part of it */
     size_t n_stop;
-    bool ignore_eos;
+    bool ignore_eos;          /* tokens that end a generation are never drawn */
     uint32_t max_tokens;      /* 0: no bound here */
-    uint32_t reasoning_tokens;/* budget inside <think>...</think>; 0: no bound of its own */
+    uint32_t reasoning_tokens;/* budget inside <think>...</think>, after which </think> is forced;
+                               * 0, or a vocabulary without these tokens: no bound of its own */
     bool no_loop_check;
 };
 
@@ -49,7 +50,7 @@ struct sn_logprob {
 };
 
 struct sn_sampler;
-/* Copies what it needs of cfg; tok must outlive it. Ranges are checked: -SN_EINVAL names the
+/* Copies what it needs of cfg; tok must outlive it; NULL: ids only, without EOS and text. Ranges are checked: -SN_EINVAL names the
  * field, the value and the bound. */
 int sn_sampler_new(const struct sn_sampler_cfg *cfg, const struct sn_tokenizer *tok,
                    struct sn_sampler **out, struct sn_diag *d);
@@ -58,7 +59,8 @@ void sn_sampler_free(struct sn_sampler **sp);
 /* A token of the prompt: counts for penalties, not for budgets or loops. */
 int sn_sampler_accept_prompt(struct sn_sampler *s, int32_t id, struct sn_diag *d);
 
-/* Draws from logits[n_vocab] (not changed). *id is the token; *finish says whether generation ends
+/* Draws from logits[n_vocab] (not changed); among equal ones the smaller id goes first. -SN_EINVAL
+ * when one is NaN or infinite, or all tokens are banned. *id is the token; *finish says whether generation ends
  * with it: EOS (the token is not text), STOP, LENGTH or LOOP. Text that became certain (whole UTF-8
  * characters; nothing that might be the beginning of a stop text) is appended to *text. */
 int sn_sampler_next(struct sn_sampler *s, const float *logits, size_t n_vocab, int32_t *id,

@@ -16,6 +16,8 @@ EXTRA_DIST += \
   tests/compute/golden/iq4_xs.bin \
   tests/compute/golden/mxfp4.bin \
   tests/compute/golden/nvfp4.bin \
+  tests/compute/golden/q1_0.bin \
+  tests/compute/golden/q2_0.bin \
   tests/compute/golden/q2_k.bin \
   tests/compute/golden/q3_k.bin \
   tests/compute/golden/q4_0.bin \

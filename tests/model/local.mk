@@ -3,3 +3,14 @@ TESTS += tests/model/test_gguf
 tests_model_test_gguf_SOURCES = tests/model/test_gguf.c tests/test.h
 tests_model_test_gguf_CFLAGS = $(TEST_CFLAGS)
 tests_model_test_gguf_LDADD = $(LIBMODEL) $(TEST_LIBS)
+
+check_PROGRAMS += tests/model/test_safetensors
+TESTS += tests/model/test_safetensors
+tests_model_test_safetensors_SOURCES = tests/model/test_safetensors.c tests/test.h
+tests_model_test_safetensors_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
+tests_model_test_safetensors_LDADD = $(LIBMODEL) $(TEST_LIBS)
+
+# Ids of texts read from stdin; tests/reference/tokenizer_golden.py drives it.
+check_PROGRAMS += tests/model/tokenize_lines
+tests_model_tokenize_lines_SOURCES = tests/model/tokenize_lines.c
+tests_model_tokenize_lines_LDADD = $(LIBMODEL)
