@@ -9,3 +9,15 @@ TESTS += tests/model/test_safetensors
 tests_model_test_safetensors_SOURCES = tests/model/test_safetensors.c tests/test.h
 tests_model_test_safetensors_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
 tests_model_test_safetensors_LDADD = $(LIBMODEL) $(TEST_LIBS)
+
+check_PROGRAMS += tests/model/gguf_tool
+tests_model_gguf_tool_SOURCES = tests/model/gguf_tool.c
+tests_model_gguf_tool_LDADD = $(LIBMODEL)
+dist_check_SCRIPTS += tests/model/gguf-py.py
+TESTS += tests/model/gguf-py.py
+
+check_PROGRAMS += tests/model/pull_tool
+tests_model_pull_tool_SOURCES = tests/model/pull_tool.c
+tests_model_pull_tool_LDADD = $(LIBMODEL)
+dist_check_SCRIPTS += tests/model/pull-http.py
+TESTS += tests/model/pull-http.py
