@@ -21,3 +21,5 @@ tests_model_pull_tool_SOURCES = tests/model/pull_tool.c
 tests_model_pull_tool_LDADD = $(LIBMODEL)
 dist_check_SCRIPTS += tests/model/pull-http.py
 TESTS += tests/model/pull-http.py
+dist_check_SCRIPTS += tests/model/pull-pypi.py
+TESTS += tests/model/pull-pypi.py
