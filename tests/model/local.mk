@@ -23,3 +23,9 @@ dist_check_SCRIPTS += tests/model/pull-http.py
 TESTS += tests/model/pull-http.py
 dist_check_SCRIPTS += tests/model/pull-pypi.py
 TESTS += tests/model/pull-pypi.py
+
+check_PROGRAMS += tests/model/test_source
+TESTS += tests/model/test_source
+tests_model_test_source_SOURCES = tests/model/test_source.c tests/test.h
+tests_model_test_source_CFLAGS = $(TEST_CFLAGS)
+tests_model_test_source_LDADD = $(LIBMODEL) $(TEST_LIBS)
