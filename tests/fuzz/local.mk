@@ -13,7 +13,10 @@ EXTRA_DIST += \
   tests/fuzz/corpus/gguf/kinds.gguf \
   tests/fuzz/corpus/gguf/tensors.gguf \
   tests/fuzz/corpus/safetensors/empty.safetensors \
-  tests/fuzz/corpus/safetensors/one.safetensors
+  tests/fuzz/corpus/safetensors/header \
+  tests/fuzz/corpus/safetensors/header2 \
+  tests/fuzz/corpus/safetensors/one.safetensors \
+  tests/fuzz/safetensors.dict
 
 LDFLAGS_FUZZ = $(AM_LDFLAGS) -fsanitize=fuzzer
 FUZZ_TARGETS = tests/fuzz/fuzz_gguf tests/fuzz/fuzz_safetensors
@@ -33,8 +36,9 @@ fuzz: $(FUZZ_TARGETS)
 	@for program in $(FUZZ_TARGETS); do \
 	  name=$${program##*/fuzz_}; mkdir -p tests/fuzz/found/$$name; \
 	  old=$(srcdir)/tests/fuzz/regressions/$$name; test -d $$old || old=; \
+	  dict=$(srcdir)/tests/fuzz/$$name.dict; test -f $$dict && dict=-dict=$$dict || dict=; \
 	  echo "== $$name, $(FUZZ_SECONDS) s"; \
-	  $$program -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+	  $$program -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 $$dict \
 	    -artifact_prefix=tests/fuzz/found/$$name- tests/fuzz/found/$$name \
 	    $(srcdir)/tests/fuzz/corpus/$$name $$old 2>tests/fuzz/found/$$name.log || \
 	    { tail -40 tests/fuzz/found/$$name.log; exit 1; }; \

@@ -54,6 +54,12 @@ SEEDS = {
          "a": {"dtype": "F32", "shape": [2, 1], "data_offsets": [0, 8]},
          "b": {"dtype": "BF16", "shape": [], "data_offsets": [8, 10]},
          "c": {"dtype": "F4", "shape": [4], "data_offsets": [10, 12]}}, bytes(12)),
+    # fuzz_safetensors also takes an input as a header alone, with a last byte that says how much
+    # data is behind it
+    "safetensors/header": b'{"a":{"dtype":"F16","shape":[2,3],"data_offsets":[0,12]},'
+                          b'"__metadata__":{"k":"v"}}' + bytes([12]),
+    "safetensors/header2": b'{"b":{"dtype":"F4","shape":[0],"data_offsets":[7,7]},'
+                           b'"a":{"dtype":"I8","shape":[7],"data_offsets":[0,7]}}' + bytes([7]),
     "safetensors/empty.safetensors": safetensors({}, b""),
 }
 
