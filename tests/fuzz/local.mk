@@ -46,4 +46,10 @@ fuzz: $(FUZZ_TARGETS)
 else
 fuzz:
 	@echo 'fuzz targets are not built: configure --enable-fuzzers --enable-sanitizers CC=clang' >&2; exit 1
+
+if FUZZERS
+noinst_PROGRAMS += tests/fuzz/fuzz_tokenizer
+tests_fuzz_fuzz_tokenizer_SOURCES = tests/fuzz/fuzz_tokenizer.c tests/model/vocab.h
+tests_fuzz_fuzz_tokenizer_LDADD = $(LIBMODEL)
+tests_fuzz_fuzz_tokenizer_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 endif
