@@ -16,3 +16,15 @@ tests_llm_test_sampler_SOURCES = \
 tests_llm_test_sampler_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
 tests_llm_test_sampler_LDADD = $(LIBLLM) $(TEST_LIBS)
 EXTRA_DIST += tests/llm/sampler_golden.py tests/llm/golden/sampler.json
+
+check_PROGRAMS += tests/llm/test_pages
+TESTS += tests/llm/test_pages
+tests_llm_test_pages_SOURCES = tests/llm/test_pages.c tests/test.h
+tests_llm_test_pages_CFLAGS = $(TEST_CFLAGS)
+tests_llm_test_pages_LDADD = $(LIBLLM) $(TEST_LIBS)
+
+check_PROGRAMS += tests/llm/test_engine
+TESTS += tests/llm/test_engine
+tests_llm_test_engine_SOURCES = tests/llm/test_engine.c $(LLM_TEST_SUPPORT)
+tests_llm_test_engine_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
+tests_llm_test_engine_LDADD = $(LIBLLM) $(TEST_LIBS)
