@@ -262,6 +262,22 @@ static void tq2_0(const uint8_t *b, float *y)
             *y++ = (float)((b[r / 4 * 32 + j] >> r % 4 * 2 & 3) - 1) * d;
 }
 
+/* [d:h][qs:16]; bits, lowest first: d or -d */
+static void q1_0(const uint8_t *b, float *y)
+{
+    const float d = sn_load_half(b);
+    for (int j = 0; j < 128; j++)
+        y[j] = (float)((b[2 + j / 8] >> j % 8 & 1) * 2 - 1) * d;
+}
+
+/* [d:h][qs:16]; bit pairs, lowest first, less 1 */
+static void q2_0(const uint8_t *b, float *y)
+{
+    const float d = sn_load_half(b);
+    for (int j = 0; j < 64; j++)
+        y[j] = (float)((b[2 + j / 4] >> j % 4 * 2 & 3) - 1) * d;
+}
+
 typedef void block_fn(const uint8_t *block, float *y);
 
 static block_fn *const block_fns[SN_TYPE_COUNT] = {
@@ -269,7 +285,7 @@ static block_fn *const block_fns[SN_TYPE_COUNT] = {
     [SN_Q5_0] = q5_0,     [SN_Q5_1] = q5_1,     [SN_Q8_0] = q8_0,   [SN_Q2_K] = q2_k,
     [SN_Q3_K] = q3_k,     [SN_Q4_K] = q4_k,     [SN_Q5_K] = q5_k,   [SN_Q6_K] = q6_k,
     [SN_IQ4_NL] = iq4_nl, [SN_IQ4_XS] = iq4_xs, [SN_MXFP4] = mxfp4, [SN_NVFP4] = nvfp4,
-    [SN_TQ1_0] = tq1_0,   [SN_TQ2_0] = tq2_0,
+    [SN_TQ1_0] = tq1_0,   [SN_TQ2_0] = tq2_0,   [SN_Q1_0] = q1_0,   [SN_Q2_0] = q2_0,
 };
 
 int sn_type_can_dequantize(uint32_t type)

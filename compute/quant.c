@@ -6,6 +6,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define HALF_MAX 65504.0f
@@ -224,19 +225,23 @@ int sn_type_can_quantize(uint32_t type)
     return type == SN_F32 || (type < SN_TYPE_COUNT && quantizers[type].block);
 }
 
+/* `row` is SIZE_MAX for an only row. */
 static int check_row(const char *type, const float *x, size_t n, float max_abs, size_t row,
                      struct sn_diag *d)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (fabsf(x[i]) <= max_abs)
-            continue;
-        if (!isfinite(x[i]))
-            return sn_fail(d, SN_EINVAL, "quantize: row %zu column %zu is %g, not finite", row, i,
-                           (double)x[i]);
-        return sn_fail(d, SN_ELIMIT, "quantize: row %zu column %zu is %g, over %g, the most that "
-                       "%s holds", row, i, (double)x[i], (double)max_abs, type);
-    }
-    return 0;
+    size_t i = 0;
+    while (i < n && fabsf(x[i]) <= max_abs)
+        i++;
+    if (i == n)
+        return 0;
+    char at[32] = "";
+    if (row != SIZE_MAX)
+        snprintf(at, sizeof at, "row %zu ", row);
+    if (!isfinite(x[i]))
+        return sn_fail(d, SN_EINVAL, "quantize: %scolumn %zu is %g, not finite", at, i,
+                       (double)x[i]);
+    return sn_fail(d, SN_ELIMIT, "quantize: %scolumn %zu is %g, over %g, the most that %s holds",
+                   at, i, (double)x[i], (double)max_abs, type);
 }
 
 int sn_quantize(uint32_t type, const float *src, void *dst, size_t n_rows, size_t n_cols,
@@ -254,7 +259,7 @@ int sn_quantize(uint32_t type, const float *src, void *dst, size_t n_rows, size_
     uint8_t *b = dst;
     for (size_t r = 0; r < n_rows; r++, src += n_cols) {
         const int rc = check_row(info->name, src, n_cols, type == SN_F32 ? FLT_MAX : z->max_abs,
-                                 r, d);
+                                 n_rows > 1 ? r : SIZE_MAX, d);
         if (rc < 0)
             return rc;
         if (type == SN_F32) {

@@ -102,7 +102,7 @@ static inline float sn_to_half_scale(float v)
 }
 
 /* The continuous grid of least error that a search of n_tries starts finds; offset 0. Starts put
- * the greatest |x| on level t for t in [t_min, t_max], and on -t too when the levels are lopsided. */
+ * the greatest |x| on level t for t in [t_min, t_max], and on -t too for lopsided levels. */
 struct sn_grid sn_fit_scale(const float *x, int n, float lo, float hi, float t_min, float t_max,
                             int n_tries);
 

@@ -335,7 +335,7 @@ static int take_index(struct sn_safetensors *st, const char *path, const char *d
     json_object_foreach(map, name, file) {
         if (!json_is_string(file))
             return sn_fail(d, SN_EFORMAT, "%s: the file of \"%.80s\" is not a string", path, name);
-        size_t i;
+        size_t i = 0;
         const int rc = shard_of(st, path, dir, json_string_value(file), &i, d);
         if (rc < 0)
             return rc;

@@ -39,6 +39,7 @@ struct sn_cpu {
     uint8_t **attn_scratch;     /* per thread: attn_scratch_bytes */
     const void **page_pointers; /* per thread: 2 * page_pointers_max */
     size_t attn_scratch_bytes, page_pointers_max;
+    double attention_s;
 };
 
 static inline struct sn_cpu *sn_cpu_of(struct sn_device *dev) { return (struct sn_cpu *)dev; }

@@ -211,3 +211,8 @@ const char *sn_device_describe(const struct sn_device *dev)
 {
     return ((const struct sn_cpu *)dev)->text;
 }
+
+double sn_device_attention_s(const struct sn_device *dev)
+{
+    return ((const struct sn_cpu *)dev)->attention_s;
+}

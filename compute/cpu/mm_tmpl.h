@@ -184,11 +184,8 @@ SIMD void decode_q2_k(const uint8_t *super, const uint8_t *block, struct mm_bloc
 
 SIMD void look_up(const int8_t *values, vi *w)
 {
-    int16_t table[16];
-    for (int i = 0; i < 16; i++)
-        table[i] = values[i];
     for (int p = 0; p < 16; p++)
-        w[p] = vi_table16(table, w[p]);
+        w[p] = vi_table16(values, w[p]);
 }
 
 SIMD void decode_iq4_nl(const uint8_t *super, const uint8_t *block, struct mm_block *b)

@@ -104,7 +104,10 @@ SIMD ni ni_dot(ni acc, ni a, ni b)
     __asm__("vpdpwssd %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b));
     return acc;
 #elif VN == 2
-    return acc + (ni)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+    /* as one piece: left apart, gcc 12 starts all products first and spills them */
+    ni t;
+    __asm__("vpmaddwd %2, %3, %1\n\tvpaddd %1, %0, %0" : "+x"(acc), "=&x"(t) : "xm"(a), "x"(b));
+    return acc;
 #else
     const int32x4_t lo = vmull_s16(vget_low_s16((int16x8_t)a), vget_low_s16((int16x8_t)b));
     const int32x4_t hi = vmull_high_s16((int16x8_t)a, (int16x8_t)b);
@@ -153,10 +156,21 @@ SIMD vi vi_set1(int32_t x)
     LANES r.v[l_] = x - (ni){0};
     return r;
 }
-SIMD vf vf_load(const float *p) { vf r; memcpy(&r, p, sizeof r); return r; }
-SIMD void vf_store(float *p, vf a) { memcpy(p, &a, sizeof a); }
-SIMD vi vi_load(const void *p) { vi r; memcpy(&r, p, sizeof r); return r; }
-SIMD void vi_store(void *p, vi a) { memcpy(p, &a, sizeof a); }
+/* register by register: a copy of 64 bytes at once would go through the stack */
+SIMD vi vi_load(const void *p)
+{
+    vi r;
+    LANES memcpy(&r.v[l_], (const char *)p + l_ * VB, VB);
+    return r;
+}
+SIMD void vi_store(void *p, vi a) { LANES memcpy((char *)p + l_ * VB, &a.v[l_], VB); }
+SIMD vf vf_load(const float *p)
+{
+    vf r;
+    LANES memcpy(&r.v[l_], (const char *)p + l_ * VB, VB);
+    return r;
+}
+SIMD void vf_store(float *p, vf a) { LANES memcpy((char *)p + l_ * VB, &a.v[l_], VB); }
 /* a pair of int16 (or any 4 bytes) in every lane */
 SIMD vi vi_bcast(const void *p)
 {
@@ -174,8 +188,8 @@ SIMD vf vf_max(vf a, vf b) { LANES a.v[l_] = nf_max(a.v[l_], b.v[l_]); return a;
 SIMD vf vf_min(vf a, vf b) { LANES a.v[l_] = nf_min(a.v[l_], b.v[l_]); return a; }
 SIMD vi vf_round(vf a) { vi r; LANES r.v[l_] = nf_round(a.v[l_]); return r; }
 SIMD vf vf_from_int(vi a) { vf r; LANES r.v[l_] = nf_from_int(a.v[l_]); return r; }
-SIMD vi vf_bits(vf a) { vi r; memcpy(&r, &a, sizeof r); return r; }
-SIMD vf vf_of_bits(vi a) { vf r; memcpy(&r, &a, sizeof r); return r; }
+SIMD vi vf_bits(vf a) { vi r; LANES r.v[l_] = (ni)a.v[l_]; return r; }
+SIMD vf vf_of_bits(vi a) { vf r; LANES r.v[l_] = (nf)a.v[l_]; return r; }
 SIMD vf vf_load_f16(const uint16_t *p)
 {
     vf r;
@@ -295,21 +309,20 @@ SIMD vi vi_load_i8(const uint8_t *p)
     return r;
 }
 /* In each 16-bit lane, table[index], 0 <= index < 16. */
-SIMD vi vi_table16(const int16_t *table, vi index)
+SIMD vi vi_table16(const int8_t *table, vi index)
 {
     vi r;
 #if VN == 1
-    const __m256i t = _mm256_loadu_si256((const __m256i *)table);
-    r.v[0] = (ni)_mm512_permutexvar_epi16((__m512i)index.v[0], _mm512_broadcast_i64x4(t));
+    const __m512i t = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)table));
+    LANES r.v[l_] = (ni)_mm512_shuffle_epi8(t, (__m512i)index.v[l_]);
+#elif VN == 2
+    const __m256i t = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)table));
+    LANES r.v[l_] = (ni)_mm256_shuffle_epi8(t, (__m256i)index.v[l_]);
 #else
-    uint16_t i16[32];
-    int16_t o[32];
-    memcpy(i16, &index, sizeof i16);
-    for (int i = 0; i < 32; i++)
-        o[i] = table[i16[i] & 15];
-    memcpy(&r, o, sizeof r);
+    const int8x16_t t = vld1q_s8(table);
+    LANES r.v[l_] = (ni)vqtbl1q_s8(t, (uint8x16_t)index.v[l_]);
 #endif
-    return r;
+    return vi_sra16(vi_sll16(r, 8), 8); /* the high byte looked up entry 0 */
 }
 
 /* The first n (0..16) of 16; the others read as 0 and are not written. */

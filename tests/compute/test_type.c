@@ -98,6 +98,7 @@ static void bfloats_round_to_nearest_even(void **state)
 static const uint32_t golden_types[] = {
     SN_F16, SN_BF16, SN_Q4_0, SN_Q4_1, SN_Q5_0, SN_Q5_1, SN_Q8_0, SN_Q2_K, SN_Q3_K, SN_Q4_K,
     SN_Q5_K, SN_Q6_K, SN_IQ4_NL, SN_IQ4_XS, SN_MXFP4, SN_NVFP4, SN_TQ1_0, SN_TQ2_0,
+    SN_Q1_0, SN_Q2_0,
 };
 
 static char *read_golden(const struct sn_type_info *info, size_t *n)
