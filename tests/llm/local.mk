@@ -28,3 +28,11 @@ TESTS += tests/llm/test_engine
 tests_llm_test_engine_SOURCES = tests/llm/test_engine.c $(LLM_TEST_SUPPORT)
 tests_llm_test_engine_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
 tests_llm_test_engine_LDADD = $(LIBLLM) $(TEST_LIBS)
+
+check_PROGRAMS += tests/llm/test_hostile
+TESTS += tests/llm/test_hostile
+tests_llm_test_hostile_SOURCES = \
+  tests/llm/test_hostile.c tests/llm/tiny_file.c tests/llm/tiny_file.h \
+  tests/llm/naive_device.c tests/llm/naive_device.h tests/test.h
+tests_llm_test_hostile_CFLAGS = $(TEST_CFLAGS)
+tests_llm_test_hostile_LDADD = $(LIBLLM) $(TEST_LIBS)
