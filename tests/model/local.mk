@@ -43,3 +43,7 @@ TESTS += tests/model/test_tokenizer
 tests_model_test_tokenizer_SOURCES = tests/model/test_tokenizer.c tests/model/vocab.h tests/test.h
 tests_model_test_tokenizer_CFLAGS = $(TEST_CFLAGS)
 tests_model_test_tokenizer_LDADD = $(LIBMODEL) $(TEST_LIBS)
+check_PROGRAMS += tests/model/render_template
+tests_model_render_template_SOURCES = tests/model/render_template.c
+tests_model_render_template_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
+tests_model_render_template_LDADD = $(LIBMODEL)
