@@ -15,8 +15,8 @@ PKG_CPPFLAGS = $(CRYPTO_CFLAGS) $(PCRE2_CFLAGS) $(UTF8PROC_CFLAGS) $(JANSSON_CFL
   $(CURL_CFLAGS) $(READLINE_CFLAGS)
 EXTRA_DIST += tests/environment.sh
 
-dist_check_SCRIPTS += tests/headers.sh
-TESTS += tests/headers.sh
+dist_check_SCRIPTS += tests/headers.sh tests/style.sh
+TESTS += tests/headers.sh tests/style.sh
 include $(top_srcdir)/tests/base/local.mk
 include $(top_srcdir)/tests/compute/local.mk
 include $(top_srcdir)/tests/model/local.mk
