@@ -9,4 +9,3 @@ compute_libcompute_a_SOURCES = \
 compute_libcompute_a_CFLAGS = $(AM_CFLAGS) -O3
 include $(top_srcdir)/compute/cpu/local.mk
 LIBCOMPUTE = compute/libcompute.a $(LIBKERNELS) $(LIBBASE)
-

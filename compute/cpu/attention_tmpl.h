@@ -16,7 +16,7 @@
  *
  * A tile of more than one block of rows turns each page into floats once, into the scratch; a
  * single block (decoding) converts in registers, so that the pages are read once and nothing is
- * written. The scores' block keeps QK_ROWS x QK_VECS accumulators, the values' PV_ROWS x PV_VECS,
+ * written. The scores' block keeps QK_ROWS x QK_REGS accumulators, the values' PV_ROWS x PV_REGS (PV1_REGS for a row that stands alone),
  * chosen per ISA so that they stay in registers.
  *
  * Stored keys and values saturate at the largest half, 65504: an overflow to infinity would turn
@@ -30,70 +30,76 @@
 #include <math.h>
 
 #if VN == 1 /* 32 registers of 16 lanes */
-enum { QK_ROWS = 8, QK_VECS = 2, PV_ROWS = 4, PV_VECS = 4 };
+enum { QK_ROWS = 8, QK_REGS = 2, PV_ROWS = 4, PV_REGS = 4, PV1_REGS = 4 };
 #elif VN == 2 /* 16 registers of 8 */
-enum { QK_ROWS = 6, QK_VECS = 1, PV_ROWS = 6, PV_VECS = 1 };
+enum { QK_ROWS = 6, QK_REGS = 2, PV_ROWS = 6, PV_REGS = 2, PV1_REGS = 8 };
 #else /* 32 registers of 4 */
-enum { QK_ROWS = 6, QK_VECS = 1, PV_ROWS = 6, PV_VECS = 1 };
+enum { QK_ROWS = 6, QK_REGS = 4, PV_ROWS = 6, PV_REGS = 4, PV1_REGS = 8 };
 #endif
-enum { PV1_VECS = 4 }; /* of a row that stands alone */
+enum { LN = 16 / VN }; /* lanes of a native register */
 _Static_assert(SN_ATTN_ROWS % QK_ROWS == 0 && SN_ATTN_ROWS % 16 == 0, "whole blocks of rows");
 _Static_assert(SN_KV_PAGE == 32, "two vectors of keys");
+
+/* Loops over registers: gcc would unroll most of them too late to keep the arrays in registers. */
+#define UNROLL _Pragma("GCC unroll 16")
 
 /* What a page's elements are read from. */
 enum src { SRC_F32, SRC_F16, SRC_Q8 };
 
-SIMD vf vf_load_i8(const int8_t *p)
+/* One native register from element i on. */
+SIMD nf nf_load_src(enum src src, const void *page, size_t i)
 {
-    vf r;
+    if (src == SRC_F16)
+        return nf_load_f16((const uint16_t *)page + i);
+    if (src == SRC_F32) {
+        nf r;
+        memcpy(&r, (const float *)page + i, sizeof r);
+        return r;
+    }
+    const int8_t *const p = (const int8_t *)page + i;
 #if VN == 1
-    r.v[0] = (nf)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
+    return (nf)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
 #elif VN == 2
-    LANES r.v[l_] = (nf)_mm256_cvtepi32_ps(
-        _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(p + 8 * l_))));
+    return (nf)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)));
 #else
-    const int8x16_t b = vld1q_s8(p);
-    const int16x8_t lo = vmovl_s8(vget_low_s8(b)), hi = vmovl_high_s8(b);
-    r.v[0] = (nf)vcvtq_f32_s32(vmovl_s16(vget_low_s16(lo)));
-    r.v[1] = (nf)vcvtq_f32_s32(vmovl_high_s16(lo));
-    r.v[2] = (nf)vcvtq_f32_s32(vmovl_s16(vget_low_s16(hi)));
-    r.v[3] = (nf)vcvtq_f32_s32(vmovl_high_s16(hi));
+    uint32_t four;
+    memcpy(&four, p, sizeof four);
+    const int16x8_t h = vmovl_s8(vcreate_s8(four));
+    return (nf)vcvtq_f32_s32(vmovl_s16(vget_low_s16(h)));
 #endif
-    return r;
 }
 
 SIMD vf load_src(enum src src, const void *page, size_t i)
 {
-    if (src == SRC_Q8)
-        return vf_load_i8((const int8_t *)page + i);
-    if (src == SRC_F16)
-        return vf_load_f16((const uint16_t *)page + i);
-    return vf_load((const float *)page + i);
+    vf r;
+    LANES r.v[l_] = nf_load_src(src, page, i + (size_t)l_ * LN);
+    return r;
 }
 
 /* --- scores --- */
 
-/* s (rows, 32) = q (head, QK_ROWS) x k (head, 32) */
+/* s (rows, 32) = q (head, QK_ROWS) x k (head, 32). Accumulators are native registers, not vf: of
+ * arrays of structs gcc keeps copies on the stack. */
 SIMD void qk_rows(int rows, enum src src, const float *q, const void *k, size_t head, float *s)
 {
-    for (int c0 = 0; c0 < 2; c0 += QK_VECS) {
-        vf acc[QK_ROWS][QK_VECS];
-        for (int r = 0; r < rows; r++)
-            for (int c = 0; c < QK_VECS; c++)
-                acc[r][c] = vf_set1(0);
+    for (size_t c0 = 0; c0 < SN_KV_PAGE; c0 += QK_REGS * LN) {
+        nf acc[QK_ROWS][QK_REGS];
+        UNROLL for (int r = 0; r < rows; r++)
+            UNROLL for (int c = 0; c < QK_REGS; c++)
+                acc[r][c] = (nf){0};
         for (size_t d = 0; d < head; d++) {
-            vf key[QK_VECS];
-            for (int c = 0; c < QK_VECS; c++)
-                key[c] = load_src(src, k, d * SN_KV_PAGE + 16 * (size_t)(c0 + c));
-            for (int r = 0; r < rows; r++) {
-                const vf x = vf_set1(q[d * QK_ROWS + (size_t)r]);
-                for (int c = 0; c < QK_VECS; c++)
-                    acc[r][c] = vf_fma(x, key[c], acc[r][c]);
+            nf key[QK_REGS];
+            UNROLL for (int c = 0; c < QK_REGS; c++)
+                key[c] = nf_load_src(src, k, d * SN_KV_PAGE + c0 + (size_t)c * LN);
+            UNROLL for (int r = 0; r < rows; r++) {
+                const nf x = q[d * QK_ROWS + (size_t)r] - (nf){0};
+                UNROLL for (int c = 0; c < QK_REGS; c++)
+                    acc[r][c] = nf_fma(x, key[c], acc[r][c]);
             }
         }
-        for (int r = 0; r < rows; r++)
-            for (int c = 0; c < QK_VECS; c++)
-                vf_store(s + r * SN_KV_PAGE + 16 * (c0 + c), acc[r][c]);
+        UNROLL for (int r = 0; r < rows; r++)
+            UNROLL for (int c = 0; c < QK_REGS; c++)
+                memcpy(s + (size_t)r * SN_KV_PAGE + c0 + (size_t)c * LN, &acc[r][c], VB);
     }
 }
 
@@ -128,28 +134,28 @@ static void qk_q8(size_t rows, const float *q, const void *k, size_t head, float
 
 /* --- weights times values --- */
 
-/* `vecs` vectors of acc (rows, ldv) = acc alpha + p (rows, 32) x v (32, ldv), over keys [a, b) */
-SIMD void pv_tile(int rows, int vecs, enum src src, const float *p, const float *alpha,
+/* `regs` native registers of acc (rows, lda) = acc alpha + p (rows, 32) x v (32, ldv), over the
+ * keys [a, b) */
+SIMD void pv_tile(int rows, int regs, enum src src, const float *p, const float *alpha,
                   const void *v, size_t ldv, size_t a, size_t b, float *acc, size_t lda)
 {
-    enum { MAX = PV_ROWS * PV_VECS > PV1_VECS ? PV_ROWS * PV_VECS : PV1_VECS };
-    vf y[MAX];
-    for (int r = 0; r < rows; r++)
-        for (int c = 0; c < vecs; c++)
-            y[r * vecs + c] = vf_mul(vf_load(acc + (size_t)r * lda + 16 * c), vf_set1(alpha[r]));
+    nf y[PV_ROWS][PV1_REGS];
+    UNROLL for (int r = 0; r < rows; r++)
+        UNROLL for (int c = 0; c < regs; c++)
+            y[r][c] = nf_load_src(SRC_F32, acc, (size_t)r * lda + (size_t)c * LN) * alpha[r];
     for (size_t t = a; t < b; t++) {
-        vf val[PV1_VECS];
-        for (int c = 0; c < vecs; c++)
-            val[c] = load_src(src, v, t * ldv + 16 * (size_t)c);
-        for (int r = 0; r < rows; r++) {
-            const vf x = vf_set1(p[(size_t)r * SN_KV_PAGE + t]);
-            for (int c = 0; c < vecs; c++)
-                y[r * vecs + c] = vf_fma(x, val[c], y[r * vecs + c]);
+        nf val[PV1_REGS];
+        UNROLL for (int c = 0; c < regs; c++)
+            val[c] = nf_load_src(src, v, t * ldv + (size_t)c * LN);
+        UNROLL for (int r = 0; r < rows; r++) {
+            const nf x = p[(size_t)r * SN_KV_PAGE + t] - (nf){0};
+            UNROLL for (int c = 0; c < regs; c++)
+                y[r][c] = nf_fma(x, val[c], y[r][c]);
         }
     }
-    for (int r = 0; r < rows; r++)
-        for (int c = 0; c < vecs; c++)
-            vf_store(acc + (size_t)r * lda + 16 * c, y[r * vecs + c]);
+    UNROLL for (int r = 0; r < rows; r++)
+        UNROLL for (int c = 0; c < regs; c++)
+            memcpy(acc + (size_t)r * lda + (size_t)c * LN, &y[r][c], VB);
 }
 
 static const size_t src_bytes[] = {sizeof(float), sizeof(uint16_t), sizeof(int8_t)};
@@ -158,14 +164,14 @@ static const size_t src_bytes[] = {sizeof(float), sizeof(uint16_t), sizeof(int8_
 SIMD void pv_rows(int rows, enum src src, const float *p, const float *alpha, const void *v,
                   size_t ldv, size_t a, size_t b, float *acc, size_t lda)
 {
-    const int vecs = rows == 1 ? PV1_VECS : PV_VECS;
-    const size_t step = 16 * (size_t)vecs;
+    const int regs = rows == 1 ? PV1_REGS : PV_REGS;
+    const size_t step = (size_t)regs * LN;
     const char *vp = v;
     size_t c = 0;
     for (; lda - c >= step; c += step)
-        pv_tile(rows, vecs, src, p, alpha, vp + c * src_bytes[src], ldv, a, b, acc + c, lda);
+        pv_tile(rows, regs, src, p, alpha, vp + c * src_bytes[src], ldv, a, b, acc + c, lda);
     for (; c < lda; c += 16)
-        pv_tile(rows, 1, src, p, alpha, vp + c * src_bytes[src], ldv, a, b, acc + c, lda);
+        pv_tile(rows, VN, src, p, alpha, vp + c * src_bytes[src], ldv, a, b, acc + c, lda);
 }
 
 SIMD void pv_src(size_t rows, enum src src, const float *p, const float *alpha, const void *v,

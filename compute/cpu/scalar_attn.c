@@ -6,7 +6,9 @@
 #include "compute/cpu/scalar.h"
 
 #include "compute/cpu/scalar_math.h"
-#include "compute/type.h"
+#include "compute/half.h"
+
+#include <string.h>
 
 enum { T = SN_KV_PAGE };
 
@@ -16,7 +18,7 @@ static float element(enum sn_kv_type type, const void *page, size_t i)
 {
     if (type == SN_KV_Q8)
         return ((const int8_t *)page)[i];
-    return sn_f16_to_f32(((const uint16_t *)page)[i]);
+    return sn_half_to_float(((const uint16_t *)page)[i]);
 }
 
 static float token_scale(enum sn_kv_type type, const void *page, uint32_t head, size_t slot)
@@ -29,7 +31,7 @@ static float token_scale(enum sn_kv_type type, const void *page, uint32_t head, 
 
 static uint16_t saturated_f16(float x)
 {
-    return sn_f32_to_f16(min_of(SN_F16_MAX, max_of(-SN_F16_MAX, x)) + (x - x));
+    return sn_float_to_half(min_of(SN_F16_MAX, max_of(-SN_F16_MAX, x)) + (x - x));
 }
 
 static void put_f16(uint16_t *page, size_t first, size_t step, const float *x, uint32_t head)

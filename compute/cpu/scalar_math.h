@@ -5,14 +5,13 @@
  * Where libm has to emulate fmaf() this is slow and still right. */
 
 #include "compute/cpu/coef.h"
+#include "compute/half.h"
 
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
-static inline uint32_t bits_of(float x) { uint32_t u; memcpy(&u, &x, sizeof u); return u; }
-static inline float of_bits(uint32_t u) { float x; memcpy(&x, &u, sizeof x); return x; }
+static inline float abs_of(float x) { return sn_bits_float(sn_float_bits(x) & 0x7fffffff); }
 
 /* NaN in either: b */
 static inline float max_of(float a, float b) { return a > b ? a : b; }
@@ -43,7 +42,7 @@ static inline float exp_poly1(float f)
     return r;
 }
 
-static inline float exp_scale1(float magic) { return of_bits((bits_of(magic) + 127) << 23); }
+static inline float exp_scale1(float magic) { return sn_bits_float((sn_float_bits(magic) + 127) << 23); }
 
 static inline float exp2_neg(float t)
 {
@@ -71,11 +70,11 @@ static inline float exp_neg(float x)
 static inline float tanh_of(float x)
 {
     float magic;
-    const float f = exp_reduce1(-2 * of_bits(bits_of(x) & 0x7fffffff), &magic);
+    const float f = exp_reduce1(-2 * abs_of(x), &magic);
     const float s = exp_scale1(magic);
     const float e = fmaf(f * exp_poly1(f), s, s - 1);
     const float t = (0 - e) / (e + 2);
-    return of_bits(bits_of(t) | (bits_of(x) & 0x80000000));
+    return sn_bits_float(sn_float_bits(t) | (sn_float_bits(x) & 0x80000000));
 }
 
 static inline float phi_tail(float a)

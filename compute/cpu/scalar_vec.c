@@ -49,7 +49,7 @@ static float logistic_tail(float z)
 /* relu(x) - |x| tail(|x|) */
 static float act(enum sn_act kind, float x)
 {
-    const float pos = max_of(0, x), a = of_bits(bits_of(x) & 0x7fffffff);
+    const float pos = max_of(0, x), a = abs_of(x);
     const float b = min_of(SN_GATE_MAX, a), c = min_of(SN_PHI_MAX, a);
     switch (kind) {
     case SN_ACT_SILU: return pos - b * logistic_tail(b);

@@ -30,3 +30,18 @@ EXTRA_DIST += \
   tests/compute/golden/q8_0.bin \
   tests/compute/golden/tq1_0.bin \
   tests/compute/golden/tq2_0.bin
+
+check_PROGRAMS += tests/compute/checkasm
+TESTS += tests/compute/checkasm
+tests_compute_checkasm_SOURCES = \
+  tests/compute/checkasm.c tests/compute/checkasm.h \
+  tests/compute/check_attn.c \
+  tests/compute/check_vec.c
+tests_compute_checkasm_CFLAGS = $(TEST_CFLAGS)
+tests_compute_checkasm_LDADD = $(LIBCOMPUTE)
+
+check_PROGRAMS += tests/compute/test_kernels
+TESTS += tests/compute/test_kernels
+tests_compute_test_kernels_SOURCES = tests/compute/test_kernels.c tests/test.h
+tests_compute_test_kernels_CFLAGS = $(TEST_CFLAGS)
+tests_compute_test_kernels_LDADD = $(LIBCOMPUTE) $(TEST_LIBS)
