@@ -8,9 +8,9 @@ PY_LOG_COMPILER = $(PYTHON3)
 SH_LOG_COMPILER = $(SHELL)
 AM_TESTS_ENVIRONMENT = \
   SENSORIUM='$(abs_top_builddir)/sensorium$(EXEEXT)'; \
-  SN_CC='$(CC) $(SN_LDFLAGS)'; SN_CPPFLAGS='$(DEFS) -I$(abs_top_builddir) $(PKG_CPPFLAGS)'; \
-  PYTHONDONTWRITEBYTECODE=1; export SN_CC SN_CPPFLAGS PYTHONDONTWRITEBYTECODE; \
-  . $(abs_top_srcdir)/tests/environment.sh;
+  SN_CC='$(CC) $(SN_LDFLAGS)'; SN_BUILDDIR='$(abs_top_builddir)'; SN_CPPFLAGS='$(DEFS) $(PKG_CPPFLAGS)'; \
+  PYTHONDONTWRITEBYTECODE=1; export SN_CC SN_BUILDDIR SN_CPPFLAGS PYTHONDONTWRITEBYTECODE; \
+  . '$(abs_top_srcdir)/tests/environment.sh';
 PKG_CPPFLAGS = $(CRYPTO_CFLAGS) $(PCRE2_CFLAGS) $(UTF8PROC_CFLAGS) $(JANSSON_CFLAGS) \
   $(CURL_CFLAGS) $(READLINE_CFLAGS)
 EXTRA_DIST += tests/environment.sh
@@ -21,6 +21,8 @@ TESTS += tests/headers.sh
 # interpreter, such as a virtual environment's.
 TEST_EXTENSIONS = .py
 PY_LOG_COMPILER = $${SN_TEST_PYTHON:-$(PYTHON3)}
+dist_check_SCRIPTS += tests/headers.sh tests/style.sh
+TESTS += tests/headers.sh tests/style.sh
 include $(top_srcdir)/tests/base/local.mk
 include $(top_srcdir)/tests/compute/local.mk
 include $(top_srcdir)/tests/model/local.mk

@@ -16,8 +16,8 @@
  *
  * A tile of more than one block of rows turns each page into floats once, into the scratch; a
  * single block (decoding) converts in registers, so that the pages are read once and nothing is
- * written. The scores' block keeps QK_ROWS x QK_REGS accumulators, the values' PV_ROWS x PV_REGS (PV1_REGS for a row that stands alone),
- * chosen per ISA so that they stay in registers.
+ * written. The scores' block keeps QK_ROWS x QK_REGS accumulators, the values' PV_ROWS x PV_REGS
+ * (PV1_REGS for a row that stands alone), chosen per ISA so that they stay in registers.
  *
  * Stored keys and values saturate at the largest half, 65504: an overflow to infinity would turn
  * every later score that meets it into inf - inf = NaN. What was infinite or NaN before is stored
