@@ -40,9 +40,6 @@ model/catalogue_json.c: $(top_srcdir)/model/catalogue.json
 	  echo 'const char sn_catalogue_json[] ='; \
 	  sed -e 's/[\\"]/\\&/g' -e 's/^/  "/' -e 's/$$/\\n"/' $(top_srcdir)/model/catalogue.json; \
 	  echo ';'; } >$@.tmp && mv $@.tmp $@
-model_libmodel_a_CFLAGS = $(AM_CFLAGS) $(PCRE2_CFLAGS) $(UTF8PROC_CFLAGS) $(JANSSON_CFLAGS) $(CURL_CFLAGS)
-model_libmodel_a_SOURCES =
-LIBMODEL = model/libmodel.a $(LIBCOMPUTE) $(PCRE2_LIBS) $(UTF8PROC_LIBS) $(JANSSON_LIBS) $(CURL_LIBS)
 
 # Chat templates
 model_libmodel_a_SOURCES += \

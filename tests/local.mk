@@ -15,12 +15,6 @@ PKG_CPPFLAGS = $(CRYPTO_CFLAGS) $(PCRE2_CFLAGS) $(UTF8PROC_CFLAGS) $(JANSSON_CFL
   $(CURL_CFLAGS) $(READLINE_CFLAGS)
 EXTRA_DIST += tests/environment.sh
 
-dist_check_SCRIPTS += tests/headers.sh
-TESTS += tests/headers.sh
-# Python tests: 77 (skipped) without numpy or without what they test. SN_TEST_PYTHON names another
-# interpreter, such as a virtual environment's.
-TEST_EXTENSIONS = .py
-PY_LOG_COMPILER = $${SN_TEST_PYTHON:-$(PYTHON3)}
 dist_check_SCRIPTS += tests/headers.sh tests/style.sh
 TESTS += tests/headers.sh tests/style.sh
 include $(top_srcdir)/tests/base/local.mk

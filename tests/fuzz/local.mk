@@ -38,16 +38,11 @@ if FUZZERS
 fuzz: $(FUZZ_TARGETS)
 	@for program in $(FUZZ_TARGETS); do \
 	  name=$${program##*/fuzz_}; mkdir -p tests/fuzz/found/$$name; \
-	  old=$(srcdir)/tests/fuzz/regressions/$$name; test -d $$old || old=; \
 	  dict=$(srcdir)/tests/fuzz/$$name.dict; test -f $$dict && dict=-dict=$$dict || dict=; \
-	  echo "== $$name, $(FUZZ_SECONDS) s"; \
-	  $$program -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 $$dict \
-	    -artifact_prefix=tests/fuzz/found/$$name- tests/fuzz/found/$$name \
-	    $(srcdir)/tests/fuzz/corpus/$$name $$old 2>tests/fuzz/found/$$name.log || \
 	  old=; for d in corpus regressions; do \
 	    d=$(srcdir)/tests/fuzz/$$d/$$name; test ! -d $$d || old="$$old $$d"; done; \
 	  echo "== $$name, $(FUZZ_SECONDS) s"; \
-	  $$program -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+	  $$program -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 $$dict \
 	    -artifact_prefix=tests/fuzz/found/$$name- tests/fuzz/found/$$name $$old \
 	    2>tests/fuzz/found/$$name.log || \
 	    { tail -40 tests/fuzz/found/$$name.log; exit 1; }; \
@@ -55,10 +50,4 @@ fuzz: $(FUZZ_TARGETS)
 else
 fuzz:
 	@echo 'fuzz targets are not built: configure --enable-fuzzers --enable-sanitizers CC=clang' >&2; exit 1
-
-if FUZZERS
-noinst_PROGRAMS += tests/fuzz/fuzz_tokenizer
-tests_fuzz_fuzz_tokenizer_SOURCES = tests/fuzz/fuzz_tokenizer.c tests/model/vocab.h
-tests_fuzz_fuzz_tokenizer_LDADD = $(LIBMODEL)
-tests_fuzz_fuzz_tokenizer_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 endif

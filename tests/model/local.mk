@@ -44,16 +44,7 @@ TESTS += tests/model/test_source
 tests_model_test_source_SOURCES = tests/model/test_source.c tests/test.h
 tests_model_test_source_CFLAGS = $(TEST_CFLAGS)
 tests_model_test_source_LDADD = $(LIBMODEL) $(TEST_LIBS)
-TESTS += tests/model/tokenizer-hf.sh
-dist_check_SCRIPTS += tests/model/tokenizer-hf.sh
-EXTRA_DIST += tests/reference/tokenizer_families.py tests/reference/tokenizer_golden.py \
-  tests/reference/tokenizer_texts.py
 
-check_PROGRAMS += tests/model/test_tokenizer
-TESTS += tests/model/test_tokenizer
-tests_model_test_tokenizer_SOURCES = tests/model/test_tokenizer.c tests/model/vocab.h tests/test.h
-tests_model_test_tokenizer_CFLAGS = $(TEST_CFLAGS)
-tests_model_test_tokenizer_LDADD = $(LIBMODEL) $(TEST_LIBS)
 check_PROGRAMS += tests/model/render_template
 tests_model_render_template_SOURCES = tests/model/render_template.c
 tests_model_render_template_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
