@@ -41,6 +41,11 @@ enum {
 int sn_tokenizer_encode(const struct sn_tokenizer *t, const char *text, size_t n, unsigned flags,
                         struct sn_ids *ids, struct sn_diag *d);
 
+/* The same, but bytes with plain[i] = 1 (others are 0) come from users: no control token is
+ * recognised where it would hold one of them. plain may be NULL. */
+int sn_tokenizer_encode_masked(const struct sn_tokenizer *t, const char *text, const uint8_t *plain,
+                               size_t n, unsigned flags, struct sn_ids *ids, struct sn_diag *d);
+
 /* Appends the token's bytes; control tokens give nothing unless `special`. A token may end within
  * a UTF-8 character. Ids out of range are -SN_EINVAL. */
 int sn_tokenizer_piece(const struct sn_tokenizer *t, int32_t id, bool special,
