@@ -1,33 +1,18 @@
-#include "cli/cmd.h"
+#include "config.h"
+#include "cli/commands.h"
 
-#include "base/mem.h"
-#include "cli/inspect.h"
-#include "cli/progress.h"
-#include "cli/text.h"
-#include "model/pull.h"
-
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-static const char usage[] =
-    "Usage: sensorium inspect [OPTION]... MODEL\n"
-    "Show what is in a model file: hyper-parameters, tokenizer, tensors. MODEL is a\n"
-    "GGUF or safetensors file, a folder with safetensors files, or a name that was\n"
-    "pulled.\n"
-    "\n"
-    "      --tensors  list every tensor, not only the first few\n"
-    "      --values   show every metadata value, the tokenizer's too, arrays whole\n"
-    "      --json     print all of it as JSON\n"
-    "  -h, --help     this text\n"
-    "\n"
-    "Examples:\n"
-    "  sensorium inspect model.gguf\n"
-    "  sensorium inspect --tensors smollm2\n"
-    "  sensorium inspect --json model.gguf | jq '.metadata[\"llama.block_count\"]'\n";
+#include "base/mem.h"
+#include "cli/inspect.h"
+#include "cli/options.h"
+#include "cli/progress.h"
+#include "cli/text.h"
+#include "model/pull.h"
 
 #define FEW_TENSORS 6
 
@@ -192,36 +177,34 @@ static int inspect(const char *name, const struct inspect_cfg *cfg, json_t *root
 
 int cmd_inspect(int argc, char **argv)
 {
-    enum { TENSORS = 256, VALUES, JSON };
-    static const struct option options[] = {
-        {"tensors", no_argument, NULL, TENSORS}, {"values", no_argument, NULL, VALUES},
-        {"json", no_argument, NULL, JSON},       {"help", no_argument, NULL, 'h'},
-        {0},
-    };
     struct inspect_cfg cfg = {0};
-    optind = 0;
-    for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        switch (c) {
-        case TENSORS: cfg.all_tensors = true; break;
-        case VALUES: cfg.all_values = true; break;
-        case JSON: cfg.json = true; break;
-        case 'h': fputs(usage, stdout); return 0;
-        default: fputs("Try `sensorium inspect --help'.\n", stderr); return 2;
-        }
-    }
-    if (argc - optind != 1) {
-        fprintf(stderr, "sensorium inspect: one model is needed, %d given\n", argc - optind);
-        return 2;
-    }
+    struct cli_parser p = {
+        .command = "inspect",
+        .synopsis = "[OPTION]... MODEL",
+        .about =
+            "Shows what is in a model file: hyper-parameters, tokenizer, tensors. MODEL is a GGUF or\n"
+            "safetensors file, a folder with safetensors files, or a name that was pulled.",
+        .examples =
+            "  sensorium inspect model.gguf\n"
+            "  sensorium inspect --tensors smollm2\n"
+            "  sensorium inspect --json model.gguf | jq '.metadata[\"llama.block_count\"]'\n",
+    };
+    cli_add(&p, (struct cli_option){0, "tensors", CLI_FLAG, &cfg.all_tensors, NULL,
+                                    "list every tensor, not only the first few", 0, 0, NULL});
+    cli_add(&p, (struct cli_option){0, "values", CLI_FLAG, &cfg.all_values, NULL,
+                                    "show every metadata value, arrays whole", 0, 0, NULL});
+    cli_add(&p, (struct cli_option){0, "json", CLI_FLAG, &cfg.json, NULL, "all of it as JSON", 0, 0,
+                                    NULL});
+    const int status = cli_parse(&p, argc, argv);
+    if (status != CLI_GO)
+        return status;
+    if (p.n_args != 1)
+        return cli_usage(&p, "one MODEL is needed, %d were given", p.n_args);
     struct sn_diag d;
     sn_diag_init(&d);
     json_t *root = json_object();
-    int rc = root ? inspect(argv[optind], &cfg, root, &d)
-                  : sn_fail(&d, SN_ENOMEM, "out of memory");
+    const int rc = root ? inspect(p.args[0], &cfg, root, &d)
+                        : sn_fail(&d, SN_ENOMEM, "out of memory");
     json_decref(root);
-    if (rc == 0 && fflush(stdout) != 0)
-        rc = sn_fail(&d, SN_EIO, "cannot write to standard output");
-    if (rc < 0)
-        fprintf(stderr, "sensorium inspect: %s\n", d.text);
-    return rc < 0 ? 1 : 0;
+    return rc < 0 ? cli_report(&d) : CLI_OK;
 }

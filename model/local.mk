@@ -9,13 +9,24 @@ model_libmodel_a_SOURCES = \
   model/gguf_read.c \
   model/gguf_write.c \
   model/http.c model/http.h \
+  model/libraries.c model/libraries.h \
   model/names.c model/names.h \
   model/pull.c model/pull.h model/pull_impl.h \
   model/pull_hub.c \
   model/pull_wheel.c \
   model/safetensors.c model/safetensors.h \
   model/sink.c model/sink.h \
-  model/source.c model/source.h
+  model/source.c model/source.h \
+  model/tokenizer.c model/tokenizer.h model/tokenizer_impl.h \
+  model/tokenizer_detok.c \
+  model/tokenizer_index.c \
+  model/tokenizer_merge.c \
+  model/tokenizer_nfc.c \
+  model/tokenizer_pre.c \
+  model/tokenizer_special.c \
+  model/tokenizer_split.c \
+  model/tokenizer_utf8.c \
+  model/tokenizer_vocab.c
 LIBMODEL = model/libmodel.a $(LIBCOMPUTE) $(PCRE2_LIBS) $(UTF8PROC_LIBS) $(JANSSON_LIBS) $(CURL_LIBS) \
   $(LIBZIP_LIBS)
 

@@ -19,7 +19,7 @@ EXTRA_DIST += \
   tests/fuzz/safetensors.dict
 
 LDFLAGS_FUZZ = $(AM_LDFLAGS) -fsanitize=fuzzer
-FUZZ_TARGETS = tests/fuzz/fuzz_gguf tests/fuzz/fuzz_safetensors
+FUZZ_TARGETS = tests/fuzz/fuzz_gguf tests/fuzz/fuzz_safetensors tests/fuzz/fuzz_tokenizer
 FUZZ_SECONDS = 60
 EXTRA_PROGRAMS = $(FUZZ_TARGETS)
 tests_fuzz_fuzz_gguf_SOURCES = tests/fuzz/fuzz_gguf.c tests/fuzz/fuzz.h
@@ -28,6 +28,9 @@ tests_fuzz_fuzz_gguf_LDADD = $(LIBMODEL)
 tests_fuzz_fuzz_safetensors_SOURCES = tests/fuzz/fuzz_safetensors.c tests/fuzz/fuzz.h
 tests_fuzz_fuzz_safetensors_LDFLAGS = $(LDFLAGS_FUZZ)
 tests_fuzz_fuzz_safetensors_LDADD = $(LIBMODEL)
+tests_fuzz_fuzz_tokenizer_SOURCES = tests/fuzz/fuzz_tokenizer.c tests/model/vocab.h
+tests_fuzz_fuzz_tokenizer_LDADD = $(LIBMODEL)
+tests_fuzz_fuzz_tokenizer_LDFLAGS = $(LDFLAGS_FUZZ)
 
 .PHONY: fuzz
 if FUZZERS
@@ -35,12 +38,13 @@ if FUZZERS
 fuzz: $(FUZZ_TARGETS)
 	@for program in $(FUZZ_TARGETS); do \
 	  name=$${program##*/fuzz_}; mkdir -p tests/fuzz/found/$$name; \
-	  old=$(srcdir)/tests/fuzz/regressions/$$name; test -d $$old || old=; \
+	  old=; for d in corpus regressions; do \
+	    d=$(srcdir)/tests/fuzz/$$d/$$name; test ! -d $$d || old="$$old $$d"; done; \
 	  dict=$(srcdir)/tests/fuzz/$$name.dict; test -f $$dict && dict=-dict=$$dict || dict=; \
 	  echo "== $$name, $(FUZZ_SECONDS) s"; \
 	  $$program -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 $$dict \
-	    -artifact_prefix=tests/fuzz/found/$$name- tests/fuzz/found/$$name \
-	    $(srcdir)/tests/fuzz/corpus/$$name $$old 2>tests/fuzz/found/$$name.log || \
+	    -artifact_prefix=tests/fuzz/found/$$name- tests/fuzz/found/$$name $$old \
+	    2>tests/fuzz/found/$$name.log || \
 	    { tail -40 tests/fuzz/found/$$name.log; exit 1; }; \
 	  grep -e '^stat::' -e DONE tests/fuzz/found/$$name.log; done
 else

@@ -10,6 +10,21 @@ tests_model_test_safetensors_SOURCES = tests/model/test_safetensors.c tests/test
 tests_model_test_safetensors_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
 tests_model_test_safetensors_LDADD = $(LIBMODEL) $(TEST_LIBS)
 
+# Ids of texts read from stdin; tests/reference/tokenizer_golden.py drives it.
+check_PROGRAMS += tests/model/tokenize_lines
+tests_model_tokenize_lines_SOURCES = tests/model/tokenize_lines.c
+tests_model_tokenize_lines_LDADD = $(LIBMODEL)
+TESTS += tests/model/tokenizer-hf.sh
+dist_check_SCRIPTS += tests/model/tokenizer-hf.sh
+EXTRA_DIST += tests/reference/tokenizer_families.py tests/reference/tokenizer_golden.py \
+  tests/reference/tokenizer_texts.py
+
+check_PROGRAMS += tests/model/test_tokenizer
+TESTS += tests/model/test_tokenizer
+tests_model_test_tokenizer_SOURCES = tests/model/test_tokenizer.c tests/model/vocab.h tests/test.h
+tests_model_test_tokenizer_CFLAGS = $(TEST_CFLAGS)
+tests_model_test_tokenizer_LDADD = $(LIBMODEL) $(TEST_LIBS)
+
 check_PROGRAMS += tests/model/gguf_tool
 tests_model_gguf_tool_SOURCES = tests/model/gguf_tool.c
 tests_model_gguf_tool_LDADD = $(LIBMODEL)

@@ -1,6 +1,7 @@
 /* For the pull-*.py scripts: one sn_pull() with everything adjustable.
  *   pull_tool [-o] [-r RETRIES] [-b BACKOFF_MS] [-s STALL_S] [-c STOP_AT_BYTES] [-n FAIL_ALLOC] DIR NAME
- * Prints path, sha256, verified and cached, tabs between, or the error to stderr with the code as exit status. */
+ * Prints path, sha256, verified and cached, tabs between, or the error to stderr with the
+ * code as exit status. */
 
 #include "base/mem.h"
 #include "model/pull.h"
