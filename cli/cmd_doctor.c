@@ -2,6 +2,7 @@
 #include "cli/commands.h"
 
 #include <dirent.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,16 +15,18 @@
 #include "cli/machine.h"
 #include "cli/options.h"
 #include "compute/device.h"
-#include "model/pull.h"
+#include "model/catalogue.h"
 #include "model/libraries.h"
+#include "model/pull.h"
 
-enum { LIBRARIES_MAX = 8 };
+enum { LIBRARIES_MAX = 8, CACHE_DEPTH = 8 };
 
 struct doctor {
     struct cli_machine machine;
     struct sn_library libraries[LIBRARIES_MAX];
     size_t n_libraries;
     char *cache;              /* the folder */
+    struct sn_catalogue *catalogue;
     struct sn_device *device;
 };
 
@@ -35,30 +38,36 @@ static int doctor_init(struct doctor *x, struct sn_diag *d)
     struct sn_library *readline_ = &x->libraries[x->n_libraries++];
     readline_->name = "readline";
     snprintf(readline_->version, sizeof readline_->version, "%s", rl_library_version);
-    const int rc = sn_cache_path("models", &x->cache, d);
+    int rc = sn_cache_path("models", &x->cache, d);
+    if (rc == 0)
+        rc = sn_catalogue_open(&x->catalogue, d);
     return rc < 0 ? rc : sn_device_open(&(struct sn_device_cfg){0}, &x->device, d);
 }
 
 static void doctor_fini(struct doctor *x)
 {
     sn_device_close(&x->device);
+    sn_catalogue_free(&x->catalogue);
     sn_free(x->cache);
 }
 
-/* Calls fn for every .gguf file of the cache, in the order that the folder gives. */
+/* Calls fn for every .gguf file under a folder of the cache, in the order that folders give. */
 typedef void file_fn(void *ctx, const char *path, size_t n_bytes);
-static void each_cached(const char *cache, file_fn *fn, void *ctx)
+static void each_cached(const char *folder, unsigned depth, file_fn *fn, void *ctx)
 {
-    DIR *dir = opendir(cache);
+    DIR *dir = depth ? opendir(folder) : NULL;
     if (!dir)
         return;
     for (const struct dirent *e = readdir(dir); e; e = readdir(dir)) {
         const size_t n = strlen(e->d_name);
-        char *path = n > 5 && strcmp(e->d_name + n - 5, ".gguf") == 0
-                         ? sn_path_join(cache, e->d_name) : NULL;
+        char *path = e->d_name[0] == '.' ? NULL : sn_path_join(folder, e->d_name);
         struct stat st;
-        if (path && stat(path, &st) == 0 && S_ISREG(st.st_mode))
-            fn(ctx, path, (size_t)st.st_size);
+        if (path && lstat(path, &st) == 0) {
+            if (S_ISDIR(st.st_mode))
+                each_cached(path, depth - 1, fn, ctx);
+            else if (S_ISREG(st.st_mode) && n > 5 && !strcmp(e->d_name + n - 5, ".gguf"))
+                fn(ctx, path, (size_t)st.st_size);
+        }
         sn_free(path);
     }
     closedir(dir);
@@ -78,6 +87,14 @@ static void add_file(void *ctx, const char *path, size_t n_bytes)
     json_array_append_new(ctx, file);
 }
 
+static bool in_cache(const struct sn_catalogue_entry *e)
+{
+    char *path = NULL;
+    const bool there = sn_model_resolve(e->name, &path, NULL) == 0;
+    sn_free(path);
+    return there;
+}
+
 static void print_text(const struct doctor *x)
 {
     const struct cli_machine *m = &x->machine;
@@ -92,16 +109,27 @@ static void print_text(const struct doctor *x)
     for (size_t i = 0; i < x->n_libraries; i++)
         printf("%s %s %s", i ? "," : "", x->libraries[i].name, x->libraries[i].version);
     printf("\nmodels in   %s\n", x->cache);
-    each_cached(x->cache, print_file, NULL);
+    each_cached(x->cache, CACHE_DEPTH, print_file, NULL);
+    printf("catalogue  ");
+    for (size_t i = 0; i < sn_catalogue_size(x->catalogue); i++) {
+        const struct sn_catalogue_entry *e = sn_catalogue_entry(x->catalogue, i);
+        printf(" %s%s", e->name, in_cache(e) ? " (here)" : "");
+    }
+    putchar('\n');
 }
 
 static int print_json(const struct doctor *x, struct sn_diag *d)
 {
     const struct cli_machine *m = &x->machine;
-    json_t *libraries = json_object(), *models = json_array(), *o = json_object();
+    json_t *libraries = json_object(), *models = json_array(), *catalogue = json_object();
+    json_t *o = json_object();
     for (size_t i = 0; i < x->n_libraries; i++)
         cli_json_set(libraries, x->libraries[i].name, json_string(x->libraries[i].version));
-    each_cached(x->cache, add_file, models);
+    each_cached(x->cache, CACHE_DEPTH, add_file, models);
+    for (size_t i = 0; i < sn_catalogue_size(x->catalogue); i++) {
+        const struct sn_catalogue_entry *e = sn_catalogue_entry(x->catalogue, i);
+        cli_json_set(catalogue, e->name, json_boolean(in_cache(e)));
+    }
     cli_json_set(o, "version", json_string(PACKAGE_VERSION));
     cli_json_set(o, "cpu", sn_json_text(m->cpu, strlen(m->cpu)));
     cli_json_set(o, "features", sn_json_text(m->features, strlen(m->features)));
@@ -112,6 +140,7 @@ static int print_json(const struct doctor *x, struct sn_diag *d)
     cli_json_set(o, "libraries", libraries);
     cli_json_set(o, "cache", sn_json_text(x->cache, strlen(x->cache)));
     cli_json_set(o, "models", models);
+    cli_json_set(o, "catalogue", catalogue); /* name: whether it is in the cache */
     return cli_json_print(o, d);
 }
 

@@ -188,6 +188,9 @@ static int generate(struct generate_opts *o, struct sn_answer *a, struct sn_diag
 
 static int check(const struct cli_parser *p, const struct generate_opts *o)
 {
+    const int status = cli_check_model(p, &o->model);
+    if (status != CLI_GO)
+        return status;
     if (p->n_args)
         return cli_usage(p, "unexpected argument '%s' (the prompt is given with -p)", p->args[0]);
     if (!!o->prompt + !!o->file + !!o->tokens != 1)
@@ -198,7 +201,7 @@ static int check(const struct cli_parser *p, const struct generate_opts *o)
         return cli_usage(p, "--logprobs needs --json");
     if ((o->raw || o->tokens) && (o->system || o->template))
         return cli_usage(p, "--system and --template need a chat prompt, not --raw or --tokens");
-    return cli_check_model(p, &o->model);
+    return CLI_GO;
 }
 
 static void add_prompt_options(struct cli_parser *p, struct generate_opts *o)

@@ -40,8 +40,8 @@ int cli_check_model(const struct cli_parser *p, const struct cli_model_opts *o)
 {
     if (!o->model)
         return cli_usage(p, "no model: -m MODEL is needed");
-    if (o->kv && strcmp(o->kv, "f16") != 0 && strcmp(o->kv, "q8") != 0)
-        return cli_usage(p, "--kv: '%s' is neither f16 nor q8", o->kv);
+    if (o->kv && strcmp(o->kv, "f16") != 0 && strcmp(o->kv, "q8") != 0 && strcmp(o->kv, "f32") != 0)
+        return cli_usage(p, "--kv: '%s' is none of f16, q8, f32", o->kv);
     return CLI_GO;
 }
 

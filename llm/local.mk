@@ -3,6 +3,7 @@ llm_libllm_a_SOURCES = \
   llm/engine.c llm/engine_impl.h \
   llm/family.c \
   llm/forward.c \
+  llm/generate.c llm/generate.h \
   llm/history.c llm/history.h \
   llm/hparams.c llm/hparams.h \
   llm/llm.h llm/llm_impl.h \

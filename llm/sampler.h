@@ -50,8 +50,8 @@ struct sn_logprob {
 };
 
 struct sn_sampler;
-/* Copies what it needs of cfg; tok must outlive it; NULL: ids only, without EOS and text. Ranges are checked: -SN_EINVAL names the
- * field, the value and the bound. */
+/* Copies what it needs of cfg; tok must outlive it; NULL: ids only, without EOS and text. Ranges
+ * are checked: -SN_EINVAL names the field, the value and the bound. */
 int sn_sampler_new(const struct sn_sampler_cfg *cfg, const struct sn_tokenizer *tok,
                    struct sn_sampler **out, struct sn_diag *d);
 void sn_sampler_free(struct sn_sampler **sp);
@@ -60,9 +60,10 @@ void sn_sampler_free(struct sn_sampler **sp);
 int sn_sampler_accept_prompt(struct sn_sampler *s, int32_t id, struct sn_diag *d);
 
 /* Draws from logits[n_vocab] (not changed); among equal ones the smaller id goes first. -SN_EINVAL
- * when one is NaN or infinite, or all tokens are banned. *id is the token; *finish says whether generation ends
- * with it: EOS (the token is not text), STOP, LENGTH or LOOP. Text that became certain (whole UTF-8
- * characters; nothing that might be the beginning of a stop text) is appended to *text. */
+ * when one is NaN or infinite, or all tokens are banned. *id is the token; *finish says whether
+ * generation ends with it: EOS (the token is not text), STOP, LENGTH or LOOP. Text that became
+ * certain (whole UTF-8 characters; nothing that might be the beginning of a stop text) is appended
+ * to *text. */
 int sn_sampler_next(struct sn_sampler *s, const float *logits, size_t n_vocab, int32_t *id,
                     enum sn_finish *finish, struct sn_strbuf *text, struct sn_diag *d);
 

@@ -79,9 +79,9 @@ static int read_name(struct cursor *c, size_t max, const char *what, const char 
     return *out ? 0 : sn_fail(c->d, SN_ENOMEM, "%s: %s: out of memory", c->g->path, what);
 }
 
-static int read_header(struct cursor *c, uint64_t *n_tensors, uint64_t *n_values)
+static int read_header(struct cursor *c, struct sn_gguf *g, uint64_t *n_tensors,
+                       uint64_t *n_values)
 {
-    struct sn_gguf *g = (struct sn_gguf *)c->g;
     uint32_t magic, version;
     int rc = read_u32(c, &magic, "header");
     if (rc == 0)
@@ -372,7 +372,7 @@ static int parse(struct sn_gguf *g, struct sn_diag *d)
 {
     struct cursor c = {.g = g, .d = d};
     uint64_t n_tensors, n_values;
-    int rc = read_header(&c, &n_tensors, &n_values);
+    int rc = read_header(&c, g, &n_tensors, &n_values);
     if (rc == 0)
         rc = read_values(&c, g, n_values);
     if (rc == 0)

@@ -105,21 +105,26 @@ static int encode_fragment(struct sn_tok_work *w, const char *s, size_t n)
     return w->t->kind == SN_TOK_BYTE_BPE ? encode_bytes(w, s, n) : encode_spaced(w, s, n);
 }
 
+/* Without SN_TOK_SPECIAL the text of a control token is passed over whole, as tokenizers does it:
+ * user-defined tokens are not looked for within. */
 static int encode_fragments(struct sn_tok_work *w, const char *text, size_t n, unsigned flags)
 {
     const struct sn_tokenizer *t = w->t;
-    const struct sn_tok_specials *specials = flags & SN_TOK_SPECIAL ? &t->all : &t->user;
-    for (size_t from = 0, at, len; from < n; from = at + len) {
-        const int32_t id = sn_tok_specials_next(specials, t, text, n, from, &at, &len);
+    size_t done = 0, at, len;
+    for (size_t from = 0; from < n; from = at + len) {
+        const int32_t id = sn_tok_specials_next(&t->specials, t, text, n, from, &at, &len);
         if (id < 0)
-            return encode_fragment(w, text + from, n - from);
-        int rc = encode_fragment(w, text + from, at - from);
+            break;
+        if (!(flags & SN_TOK_SPECIAL) && t->type[id] != SN_TOK_USER)
+            continue;
+        int rc = encode_fragment(w, text + done, at - done);
         if (rc == 0)
             rc = sn_ids_push(w->ids, id, w->d);
         if (rc < 0)
             return rc;
+        done = at + len;
     }
-    return 0;
+    return encode_fragment(w, text + done, n - done);
 }
 
 int sn_tokenizer_encode(const struct sn_tokenizer *t, const char *text, size_t n, unsigned flags,

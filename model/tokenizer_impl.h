@@ -104,9 +104,8 @@ struct sn_tok_specials {
     size_t n;
     uint32_t first[257];
 };
-typedef bool sn_tok_want_fn(enum sn_tok_type type);
 int sn_tok_specials_build(struct sn_tok_specials *x, const struct sn_tokenizer *t,
-                          sn_tok_want_fn *want, struct sn_diag *d);
+                          struct sn_diag *d);
 /* The first match at or after `from`: its id, place and length; -1 when there is none. */
 int32_t sn_tok_specials_next(const struct sn_tok_specials *x, const struct sn_tokenizer *t,
                              const char *text, size_t n, size_t from, size_t *at, size_t *len);
@@ -125,7 +124,7 @@ struct sn_tokenizer {
     uint32_t *rank;          /* n, by score: lower merges first; SentencePiece only */
     struct sn_tok_index index;
     struct sn_tok_merges merges;
-    struct sn_tok_specials all, user; /* what is cut out of a text with and without control tokens */
+    struct sn_tok_specials specials; /* control, unknown and user-defined tokens */
     int32_t byte_id[256];    /* the token of a byte, or -1 */
     int32_t bos, eos, eot, eom, unk; /* or -1 */
     bool add_bos, add_eos, add_space;

@@ -8,7 +8,10 @@
 
 /* Canonical composition (UAX #15). utf8proc decomposes and composes; the ordering of combining
  * marks between is ours, because utf8proc's swaps neighbours and takes quadratic time over a long
- * run of marks, which a stranger can send. */
+ * run of marks, which a stranger can send.
+ *
+ * tokenizers has the tables of Unicode 9 and leaves the 98 combining marks that came since where
+ * they are; here they are ordered as the standard says. */
 
 #define NFC_OPTIONS (UTF8PROC_STABLE | UTF8PROC_COMPOSE)
 #define MAX_DECOMPOSED 8 /* code points of one canonical decomposition; the longest has 4 */

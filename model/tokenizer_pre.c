@@ -14,8 +14,7 @@
  * - a run of white space before $ is possessive and may not begin within the run: the plain form
  *   is quadratic on long runs that do not end the text.
  * - \d{1,3}(?=(?:\d{3})*\b) scans to the end of the number at each match; here the whole number is
- *   matched once and cut into threes.
- * - Falcon cuts numbers after the byte alphabet was applied, so bytes whose stand-ins are numbers
+ * * - Falcon cuts numbers after the byte alphabet was applied, so bytes whose stand-ins are numbers
  *   (B2 B3 B9 BC BD BE: superscripts and fractions) are cut out of other characters too. */
 
 #define WS "\\t-\\r \\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
@@ -66,9 +65,10 @@
     "\\x{3000}-\\x{3002}]+"
 #define SPACES_LAST "(?<!" SPACE ")" SPACE "++$"
 
-/* What Oniguruma takes for a word character: \b after a digit asks for none of these. */
-#define WORD_CHAR "[\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}" \
-    "\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}]"
+/* What Oniguruma takes for a word character (Latin-1's superscripts and fractions too): \b after a
+ * digit asks for none of these. */
+#define WORD_CHAR "[\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}" \
+    "\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}]"
 #define THREES {"\\p{Nd}++(?!" WORD_CHAR ")", SN_STEP_THREES}
 #define JAIS2_SPACES SPACE "{512}(?!" NOT_SPACE ")|" SPACE "{256}(?!" NOT_SPACE ")|" SPACE \
     "{128}(?!" NOT_SPACE ")|" SPACE "{64}(?!" NOT_SPACE ")|" SPACE "{32}(?!" NOT_SPACE ")|" SPACE \

@@ -38,17 +38,24 @@ static void index_first_bytes(struct sn_tok_specials *x, const struct sn_tokeniz
     x->first[256] = (uint32_t)x->n;
 }
 
+static bool is_special(const struct sn_tokenizer *t, size_t i)
+{
+    const enum sn_tok_type type = t->type[i];
+    return t->at[i + 1] > t->at[i] &&
+           (type == SN_TOK_CONTROL || type == SN_TOK_USER || type == SN_TOK_UNKNOWN);
+}
+
 int sn_tok_specials_build(struct sn_tok_specials *x, const struct sn_tokenizer *t,
-                          sn_tok_want_fn *want, struct sn_diag *d)
+                          struct sn_diag *d)
 {
     size_t n = 0, len;
     for (size_t i = 0; i < t->n; i++)
-        n += want(t->type[i]) && t->at[i + 1] > t->at[i];
+        n += is_special(t, i);
     x->ids = sn_malloc_array(n, sizeof *x->ids);
     if (!x->ids)
         return sn_fail(d, SN_ENOMEM, "tokenizer: %zu special tokens", n);
     for (size_t i = 0; i < t->n; i++) {
-        if (!want(t->type[i]) || t->at[i + 1] == t->at[i])
+        if (!is_special(t, i))
             continue;
         sn_tok_text(t, (int32_t)i, &len);
         if (len > SN_TOK_SPECIAL_MAX)

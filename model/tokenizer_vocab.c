@@ -388,12 +388,6 @@ static int mark_all_eog(struct sn_tokenizer *t, const struct sn_gguf *g, struct 
     return 0;
 }
 
-static bool want_any(enum sn_tok_type type)
-{
-    return type == SN_TOK_CONTROL || type == SN_TOK_USER || type == SN_TOK_UNKNOWN;
-}
-static bool want_user(enum sn_tok_type type) { return type == SN_TOK_USER; }
-
 static int load(struct sn_tokenizer *t, const struct sn_gguf *g, struct sn_diag *d)
 {
     int rc = read_model(t, g, d);
@@ -414,8 +408,7 @@ static int load(struct sn_tokenizer *t, const struct sn_gguf *g, struct sn_diag 
     if (rc < 0)
         return rc;
     find_byte_tokens(t);
-    rc = sn_tok_specials_build(&t->all, t, want_any, d);
-    return rc < 0 ? rc : sn_tok_specials_build(&t->user, t, want_user, d);
+    return sn_tok_specials_build(&t->specials, t, d);
 }
 
 int sn_tokenizer_new(const struct sn_gguf *g, struct sn_tokenizer **out, struct sn_diag *d)
@@ -437,8 +430,7 @@ void sn_tokenizer_free(struct sn_tokenizer **tp)
     struct sn_tokenizer *t = *tp;
     if (!t)
         return;
-    sn_tok_specials_fini(&t->all);
-    sn_tok_specials_fini(&t->user);
+    sn_tok_specials_fini(&t->specials);
     sn_tok_merges_fini(&t->merges);
     sn_tok_index_fini(&t->index);
     sn_tok_splitter_free(&t->splitter);

@@ -5,9 +5,8 @@
 #   SN_TEST_QUICK      set: tests that take long skip
 sn_cache=${SENSORIUM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sensorium}
 if test -z "${SN_TEST_SMOLLM2+set}"; then
-    for sn_file in "$sn_cache"/models/*[Ss]mol[Ll][Mm]2*.gguf; do
-        test ! -f "$sn_file" || SN_TEST_SMOLLM2=$sn_file
-    done
+    SN_TEST_SMOLLM2=$(find "$sn_cache/models" -name SmolLM2-135M-Instruct.Q4_1.gguf 2>/dev/null |
+        head -n 1)
 fi
 test -z "${SN_TEST_QUICK-}" || SN_TEST_SMOLLM2=
 export SENSORIUM SN_TEST_SMOLLM2

@@ -16,7 +16,7 @@ for header in base/*.h compute/*.h model/*.h llm/*.h cli/*.h; do
         *_impl.h | *_tmpl.h) continue ;; # pieces of one .c file's inside
     esac
     # shellcheck disable=SC2086
-    try "$header" ${SN_CC:-cc} $SN_CPPFLAGS -I"$top" -std=gnu11 -x c
+    try "$header" ${SN_CC:-cc} $SN_CPPFLAGS -I"$SN_BUILDDIR" -I"$top" -std=gnu11 -x c
 done
 # shellcheck disable=SC2086
 try sensorium.h ${SN_CC:-cc} -Iinclude -std=c99 -pedantic -x c

@@ -121,25 +121,33 @@ static inline __attribute__((always_inline)) void put_plane(uint8_t *plane, size
     }
 }
 
-/* q[32] of column c into the block's planes; low bits first. */
-static void put_planes(enum sn_panel_kind kind, uint8_t *block, size_t c, const uint16_t *q)
+/* The four low nibbles of the even bytes of x, side by side. */
+static inline uint32_t even_nibbles(uint64_t x)
 {
-    switch (planes_of[kind].bits[0]) {
-    case 16: put_plane(block, c, 16, 0, q); break;
-    case 8: put_plane(block, c, 8, 0, q); break;
-    case 4:
-        put_plane(block, c, 4, 0, q);
-        if (planes_of[kind].bits[1] == 1)
-            put_plane(block + 256, c, 1, 4, q);
-        if (planes_of[kind].bits[1] == 2)
-            put_plane(block + 256, c, 2, 4, q);
-        break;
-    case 2:
-        put_plane(block, c, 2, 0, q);
-        if (planes_of[kind].bits[1] == 1)
-            put_plane(block + 128, c, 1, 2, q);
-        break;
-    default: break;
+    x &= 0x000F000F000F000FULL;
+    x = (x | x >> 12) & 0x000000FF000000FFULL;
+    return (uint32_t)((x | x >> 24) & 0xFFFF);
+}
+
+/* The 4-bit plane straight from 16 bytes whose low nibbles are inputs 0..15, high ones 16..31. */
+static inline void put_nibbles(uint8_t *plane, size_t c, const uint8_t *qs)
+{
+    for (size_t half = 0; half < 2; half++) {
+        uint64_t x;
+        memcpy(&x, qs + 8 * half, 8);
+        set_u32(plane + (half * COLS + c) * 4, even_nibbles(x) | even_nibbles(x >> 8) << 16);
+        set_u32(plane + ((2 + half) * COLS + c) * 4,
+                even_nibbles(x >> 4) | even_nibbles(x >> 12) << 16);
+    }
+}
+
+/* The 8-bit plane straight from 32 signed bytes: +128, and inputs 1 and 2 of four change places. */
+static inline void put_bytes(uint8_t *plane, size_t c, const uint8_t *qs)
+{
+    for (size_t row = 0; row < 8; row++) {
+        const uint32_t x = get_u32(qs + 4 * row) ^ 0x80808080U;
+        set_u32(plane + (row * COLS + c) * 4,
+                (x & 0xFF0000FFU) | (x & 0xFF00U) << 8 | (x >> 8 & 0xFF00U));
     }
 }
 
@@ -169,23 +177,16 @@ static size_t scales_at(enum sn_panel_kind kind)
 
 struct raw {
     uint16_t q[BLOCK];
+    const uint8_t *nibbles, *bytes; /* where they are set, the 4- or 8-bit plane comes from there */
     uint8_t d[4], m[2];       /* f32 or f16 scale, f16 min: bytes as in the file */
     uint8_t sc[2], mn[2];     /* small scales and mins, of the two halves where they differ */
 };
-
-static void nibbles(const uint8_t *qs, uint16_t *q)
-{
-    for (size_t j = 0; j < 16; j++) {
-        q[j] = qs[j] & 15;
-        q[j + 16] = qs[j] >> 4;
-    }
-}
 
 static void fifth_bits(const uint8_t *qh, uint16_t *q)
 {
     const uint32_t bits = get_u32(qh);
     for (size_t j = 0; j < BLOCK; j++)
-        q[j] |= (uint16_t)((bits >> j & 1) << 4);
+        q[j] = (uint16_t)((bits >> j & 1) << 4);
 }
 
 /* Six-bit scale and min j of the 12 bytes of Q4_K and Q5_K. */
@@ -257,7 +258,7 @@ static void gather_iq4_xs(const uint8_t *b, size_t j, struct raw *r)
     const unsigned high = (unsigned)(b[2] | b[3] << 8) >> (2 * j) & 3;
     r->sc[0] = (uint8_t)(((b[4 + j / 2] >> (4 * (j % 2)) & 15) | high << 4) - 32);
     memcpy(r->d, b, 2);
-    nibbles(b + 8 + 16 * j, r->q);
+    r->nibbles = b + 8 + 16 * j;
 }
 
 /* NaN and infinity must show: then the scale is one of them, over ones. */
@@ -290,7 +291,7 @@ static void gather(uint32_t type, const uint8_t *row, size_t n_in, size_t kb,
     const uint8_t *b = row + kb * BLOCK / ti->block_elems * ti->block_bytes;
     const size_t j = kb % SUPER;
     float d;
-    memset(r, 0, sizeof *r);
+    r->nibbles = r->bytes = NULL;
     switch (type) {
     case SN_F16:
     case SN_BF16:
@@ -300,28 +301,27 @@ static void gather(uint32_t type, const uint8_t *row, size_t n_in, size_t kb,
         break;
     case SN_Q8_0:
         memcpy(r->d, b, 2);
-        for (size_t k = 0; k < BLOCK; k++)
-            r->q[k] = (uint8_t)(b[2 + k] + 128);
+        r->bytes = b + 2;
         break;
     case SN_Q4_0:
     case SN_IQ4_NL:
         memcpy(r->d, b, 2);
-        nibbles(b + 2, r->q);
+        r->nibbles = b + 2;
         break;
     case SN_Q4_1:
         memcpy(r->d, b, 2);
         memcpy(r->m, b + 2, 2);
-        nibbles(b + 4, r->q);
+        r->nibbles = b + 4;
         break;
     case SN_Q5_0:
         memcpy(r->d, b, 2);
-        nibbles(b + 6, r->q);
+        r->nibbles = b + 6;
         fifth_bits(b + 2, r->q);
         break;
     case SN_Q5_1:
         memcpy(r->d, b, 2);
         memcpy(r->m, b + 2, 2);
-        nibbles(b + 8, r->q);
+        r->nibbles = b + 8;
         fifth_bits(b + 4, r->q);
         break;
     case SN_Q4_K: gather_k45(b, j, false, r); break;
@@ -332,10 +332,30 @@ static void gather(uint32_t type, const uint8_t *row, size_t n_in, size_t kb,
     case SN_IQ4_XS: gather_iq4_xs(b, j, r); break;
     case SN_MXFP4:
         r->sc[0] = b[0];
-        nibbles(b + 1, r->q);
+        r->nibbles = b + 1;
         break;
     default: break;
     }
+}
+
+/* A block's integers into column c of its planes; low bits first. */
+static void put_planes(enum sn_panel_kind kind, uint8_t *block, size_t c, const struct raw *r)
+{
+    const struct planes p = planes_of[kind];
+    if (r->bytes)
+        put_bytes(block, c, r->bytes);
+    else if (r->nibbles)
+        put_nibbles(block, c, r->nibbles);
+    else if (p.bits[0] == 16)
+        put_plane(block, c, 16, 0, r->q);
+    else if (p.bits[0] == 4)
+        put_plane(block, c, 4, 0, r->q);
+    else
+        put_plane(block, c, 2, 0, r->q);
+    if (p.bits[1] == 1)
+        put_plane(block + 64 * p.bits[0], c, 1, p.bits[0], r->q);
+    if (p.bits[1] == 2)
+        put_plane(block + 64 * p.bits[0], c, 2, p.bits[0], r->q);
 }
 
 static void put_scales(enum sn_panel_kind kind, uint8_t *super, uint8_t *block, size_t c,
@@ -383,7 +403,8 @@ void sn_panel_pack(uint32_t type, const uint8_t *rows, size_t row_bytes, size_t 
                    size_t n_in, sn_half_block_fn *half_block, uint8_t *panel)
 {
     const enum sn_panel_kind kind = (enum sn_panel_kind)sn_panel_kind_of(type);
-    memset(panel, 0, sn_panel_bytes(kind, n_in));
+    if (n_cols < COLS)
+        memset(panel, 0, sn_panel_bytes(kind, n_in));
     if (kind == SN_PANEL_F32) {
         pack_f32(rows, row_bytes, n_cols, n_in, panel);
         return;
@@ -393,7 +414,7 @@ void sn_panel_pack(uint32_t type, const uint8_t *rows, size_t row_bytes, size_t 
         for (size_t c = 0; c < n_cols; c++) {
             struct raw r;
             gather(type, rows + c * row_bytes, n_in, kb, half_block, &r);
-            put_planes(kind, block, c, r.q);
+            put_planes(kind, block, c, &r);
             put_scales(kind, super, block, c, &r);
         }
     }

@@ -11,3 +11,6 @@ TESTS += tests/cli/quantize.py
 dist_check_SCRIPTS += tests/cli/usage.py tests/cli/commands.py tests/cli/smollm2.py
 TESTS += tests/cli/usage.py tests/cli/commands.py tests/cli/smollm2.py
 EXTRA_DIST += tests/cli/program.py
+
+dist_check_SCRIPTS += tests/cli/inspect.py
+TESTS += tests/cli/inspect.py

@@ -29,6 +29,10 @@ static void compare_pages(struct check *c, enum sn_kv_type type, const void *ref
                      "%s q8 head=%u: scales", what, head);
         return;
     }
+    if (type == SN_KV_F32) {
+        check_floats(c, ref, got, n, "%s f32 head=%u: elements", what, head);
+        return;
+    }
     const uint16_t *const a = ref, *const b = got;
     size_t i = 0;
     while (i < n && same_half(a[i], b[i]))
@@ -82,6 +86,11 @@ static void poison(enum sn_kv_type type, void *page, uint32_t head)
     if (type == SN_KV_F16) {
         for (size_t i = 0; i < (size_t)head * T; i++)
             ((uint16_t *)page)[i] = 0x7e00;
+        return;
+    }
+    if (type == SN_KV_F32) {
+        for (size_t i = 0; i < (size_t)head * T; i++)
+            ((float *)page)[i] = NAN;
         return;
     }
     for (size_t i = 0; i < T; i++)
@@ -212,12 +221,14 @@ void check_attn(struct check *c)
         for (int kind = 0; kind < CHECK_KINDS; kind++) {
             put_pages(c, SN_KV_F16, heads[h][0], heads[h][1], (enum check_kind)kind);
             put_pages(c, SN_KV_Q8, heads[h][0], heads[h][1], (enum check_kind)kind);
+            put_pages(c, SN_KV_F32, heads[h][0], heads[h][1], (enum check_kind)kind);
         }
         for (size_t i = 0; i < heads[h][2]; i++) {
             const size_t rows = i % 2 ? 1 + check_rand(c, SN_ATTN_ROWS) : 1 + i / 2 % SN_ATTN_ROWS;
             const enum check_kind kind = kinds[check_rand(c, SN_COUNT(kinds))];
             run_tile(c, heads[h][0], heads[h][1], rows, SN_KV_F16, kind);
             run_tile(c, heads[h][0], heads[h][1], rows, SN_KV_Q8, kind);
+            run_tile(c, heads[h][0], heads[h][1], rows, SN_KV_F32, kind);
         }
     }
 }

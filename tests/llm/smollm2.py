@@ -35,14 +35,14 @@ def score_window(sensorium, model, tokens, ids, logp):
     but the first."""
     kl, same, nll = [], [], []
     logits = sensorium.logits(model, tokens, len(tokens))
-    for at in range(0, len(tokens), 64):  # in parts: the whole in float64 would take 400 MB
+    for at in range(0, len(tokens), 64):  # in parts: each temporary of the whole would be 100 MB
         part = slice(at, min(at + 64, len(tokens)))
-        logq = engine.log_softmax(logits[part].astype(np.float64))
+        logq = engine.log_softmax(logits[part])
         kl.append(engine.divergence(logq, ids[part], logp[part]))
         tied = logp[part, 0] - logp[part, 1] < TOP1_TIE
         same.append((logq.argmax(-1) == ids[part, 0]) | tied & (logq.argmax(-1) == ids[part, 1]))
         targets = tokens[part.start + 1:part.stop + 1]
-        nll.append(-logq[range(len(targets)), targets])
+        nll.append(-logq[range(len(targets)), targets].astype(np.float64))
     return np.concatenate(kl), np.concatenate(same), np.concatenate(nll)
 
 
