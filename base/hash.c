@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 
 struct sn_sha256 {
@@ -80,4 +81,9 @@ int sn_sha256_file(const char *path, char hex[65], struct sn_diag *d)
     sn_sha256_free(&h);
     close(fd);
     return rc;
+}
+
+const char *sn_hash_library(void)
+{
+    return OpenSSL_version(OPENSSL_VERSION);
 }

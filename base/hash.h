@@ -16,4 +16,7 @@ void sn_sha256_free(struct sn_sha256 **hp);
 
 int sn_sha256_file(const char *path, char hex[65], struct sn_diag *d);
 
+/* The version of the library that computes them. */
+const char *sn_hash_library(void);
+
 #endif

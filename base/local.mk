@@ -1,6 +1,7 @@
 noinst_LIBRARIES += base/libbase.a
 base_libbase_a_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
 base_libbase_a_SOURCES = \
+  base/clock.h \
   base/diag.c base/diag.h \
   base/file.c base/file.h \
   base/hash.c base/hash.h \

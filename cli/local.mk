@@ -1,0 +1,35 @@
+# All but main() is a library, so that tests can link pieces of it.
+noinst_LIBRARIES += cli/libcli.a
+cli_libcli_a_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(UTF8PROC_CFLAGS) $(READLINE_CFLAGS)
+cli_libcli_a_SOURCES = \
+  cli/bandwidth.c cli/bandwidth.h \
+  cli/cmd_bench.c \
+  cli/cmd_chat.c \
+  cli/cmd_detokenize.c \
+  cli/cmd_doctor.c \
+  cli/cmd_generate.c \
+  cli/cmd_inspect.c \
+  cli/cmd_logits.c \
+  cli/cmd_perplexity.c \
+  cli/cmd_pull.c \
+  cli/cmd_quantize.c \
+  cli/cmd_tokenize.c \
+  cli/commands.h \
+  cli/conversation.c cli/conversation.h \
+  cli/inspect.h cli/inspect_gguf.c cli/inspect_safetensors.c \
+  cli/json.c cli/json.h \
+  cli/machine.c cli/machine.h \
+  cli/options.c cli/options.h \
+  cli/perplexity.c cli/perplexity.h \
+  cli/progress.c cli/progress.h \
+  cli/quantize.c cli/quantize.h \
+  cli/quantize_plan.c \
+  cli/session.c cli/session.h \
+  cli/shared_options.c \
+  cli/terminal.c cli/terminal.h \
+  cli/text.c cli/text.h
+LIBCLI = cli/libcli.a $(LIBLLM) $(LIBMODEL) $(READLINE_LIBS)
+
+bin_PROGRAMS += sensorium
+sensorium_SOURCES = cli/main.c
+sensorium_LDADD = $(LIBCLI)

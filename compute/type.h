@@ -38,7 +38,10 @@ int sn_type_can_quantize(uint32_t type);
 int sn_dequantize(uint32_t type, const void *src, float *dst, size_t n, struct sn_diag *d);
 
 /* n_rows x n_cols floats to blocks; n_cols is a multiple of the block (-SN_EINVAL). Non-finite
- * input is -SN_EINVAL. dst holds n_rows * n_cols / block_elems * block_bytes. */
+ * input is -SN_EINVAL; values so large that the type's half-precision scales may not reach them
+ * (65504 times the levels on one side, roughly) are -SN_ELIMIT. The scales minimise the sum of
+ * squared errors of each block. Deterministic: the same on every machine. dst holds n_rows *
+ * n_cols / block_elems * block_bytes, needs no alignment, and is unspecified after an error. */
 int sn_quantize(uint32_t type, const float *src, void *dst, size_t n_rows, size_t n_cols,
                 struct sn_diag *d);
 

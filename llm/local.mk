@@ -1,0 +1,25 @@
+noinst_LIBRARIES += llm/libllm.a
+llm_libllm_a_SOURCES = \
+  llm/engine.c llm/engine_impl.h \
+  llm/family.c \
+  llm/forward.c \
+  llm/generate.c llm/generate.h \
+  llm/history.c llm/history.h \
+  llm/hparams.c llm/hparams.h \
+  llm/llm.h llm/llm_impl.h \
+  llm/loop.c llm/loop.h \
+  llm/mla.c \
+  llm/model.c \
+  llm/moe.c \
+  llm/pages.c llm/pages.h \
+  llm/rope.c llm/rope.h \
+  llm/sampler.c llm/sampler.h \
+  llm/select.c llm/select.h \
+  llm/sequences.c \
+  llm/step.c \
+  llm/stop.c llm/stop.h \
+  llm/weights.c llm/weights.h llm/weights_impl.h \
+  llm/weights_mla.c \
+  llm/weights_moe.c
+llm_libllm_a_CFLAGS = $(AM_CFLAGS) -O3
+LIBLLM = llm/libllm.a $(LIBMODEL)

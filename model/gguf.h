@@ -17,11 +17,14 @@ enum sn_gguf_kind {
     SN_GGUF_BOOL, SN_GGUF_STRING, SN_GGUF_ARRAY, SN_GGUF_U64, SN_GGUF_I64, SN_GGUF_F64,
 };
 
+/* "u32", "string", ...; "unknown" for what is none. */
+const char *sn_gguf_kind_name(enum sn_gguf_kind kind);
+
 struct sn_gguf_tensor {
     const char *name;   /* NUL-terminated, unique, shorter than 64 bytes */
     uint32_t type;      /* enum sn_type; one that sn_type_info() knows */
     uint32_t n_dims;    /* 1..4 */
-    uint64_t ne[4];     /* ne[0] is contiguous; missing dimensions are 1 */
+    uint64_t ne[4];     /* > 0; ne[0] is contiguous; missing dimensions are 1 */
     const void *data;   /* n_bytes, inside the map, aligned to general.alignment */
     size_t n_bytes;
 };
@@ -79,7 +82,8 @@ int64_t sn_gguf_at_i64(const struct sn_gguf_value *v, uint64_t i);
 double sn_gguf_at_f64(const struct sn_gguf_value *v, uint64_t i);
 const char *sn_gguf_at_string(const struct sn_gguf_value *v, uint64_t i, size_t *n);
 
-/* --- writing: values and tensor infos first, then the data in the same order, streamed --- */
+/* --- writing: values and tensor infos first, then the data in the same order, streamed ---
+ * A value of general.alignment is obeyed. After an error the writer is good only for _abort. */
 struct sn_gguf_writer;
 int sn_gguf_writer_new(const char *path, struct sn_gguf_writer **out, struct sn_diag *d);
 /* Adds or replaces a value. */
@@ -94,7 +98,8 @@ int sn_gguf_put_tensor(struct sn_gguf_writer *w, const char *name, uint32_t type
 /* The next declared tensor's data, whole, n_bytes as its type and shape say (-SN_EINVAL). */
 int sn_gguf_write_data(struct sn_gguf_writer *w, const void *data, size_t n_bytes,
                        struct sn_diag *d);
-/* Checks that all data came, fsyncs and renames over `path`. */
+/* Checks that all data came, fsyncs and renames over `path`. Frees the writer in any case; on an
+ * error the half-written file is dropped and `path` is as it was. */
 int sn_gguf_writer_close(struct sn_gguf_writer **wp, struct sn_diag *d);
 void sn_gguf_writer_abort(struct sn_gguf_writer **wp); /* drops the half-written file */
 

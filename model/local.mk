@@ -1,7 +1,45 @@
 noinst_LIBRARIES += model/libmodel.a
-model_libmodel_a_CFLAGS = $(AM_CFLAGS) $(PCRE2_CFLAGS) $(UTF8PROC_CFLAGS) $(JANSSON_CFLAGS) $(CURL_CFLAGS)
-model_libmodel_a_SOURCES =
-LIBMODEL = model/libmodel.a $(LIBCOMPUTE) $(PCRE2_LIBS) $(UTF8PROC_LIBS) $(JANSSON_LIBS) $(CURL_LIBS)
+model_libmodel_a_CFLAGS = $(AM_CFLAGS) $(PCRE2_CFLAGS) $(UTF8PROC_CFLAGS) $(JANSSON_CFLAGS) $(CURL_CFLAGS) \
+  $(LIBZIP_CFLAGS)
+model_libmodel_a_SOURCES = \
+  model/catalogue.c model/catalogue.h \
+  model/gguf.h model/gguf_impl.h \
+  model/gguf_get.c \
+  model/gguf_layout.c \
+  model/gguf_read.c \
+  model/gguf_write.c \
+  model/http.c model/http.h \
+  model/libraries.c model/libraries.h \
+  model/names.c model/names.h \
+  model/pull.c model/pull.h model/pull_impl.h \
+  model/pull_hub.c \
+  model/pull_wheel.c \
+  model/safetensors.c model/safetensors.h \
+  model/sink.c model/sink.h \
+  model/source.c model/source.h \
+  model/tokenizer.c model/tokenizer.h model/tokenizer_impl.h \
+  model/tokenizer_detok.c \
+  model/tokenizer_index.c \
+  model/tokenizer_merge.c \
+  model/tokenizer_nfc.c \
+  model/tokenizer_pre.c \
+  model/tokenizer_special.c \
+  model/tokenizer_split.c \
+  model/tokenizer_utf8.c \
+  model/tokenizer_vocab.c
+LIBMODEL = model/libmodel.a $(LIBCOMPUTE) $(PCRE2_LIBS) $(UTF8PROC_LIBS) $(JANSSON_LIBS) $(CURL_LIBS) \
+  $(LIBZIP_LIBS)
+
+# The catalogue as a C string: one literal a line.
+nodist_model_libmodel_a_SOURCES = model/catalogue_json.c
+EXTRA_DIST += model/catalogue.json
+CLEANFILES += model/catalogue_json.c
+model/catalogue_json.c: $(top_srcdir)/model/catalogue.json
+	$(AM_V_GEN)$(MKDIR_P) model && { \
+	  echo 'extern const char sn_catalogue_json[];'; \
+	  echo 'const char sn_catalogue_json[] ='; \
+	  sed -e 's/[\\"]/\\&/g' -e 's/^/  "/' -e 's/$$/\\n"/' $(top_srcdir)/model/catalogue.json; \
+	  echo ';'; } >$@.tmp && mv $@.tmp $@
 
 # Chat templates
 model_libmodel_a_SOURCES += \

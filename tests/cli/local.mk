@@ -1,0 +1,16 @@
+check_PROGRAMS += tests/cli/test_quantize
+TESTS += tests/cli/test_quantize
+tests_cli_test_quantize_SOURCES = tests/cli/test_quantize.c tests/test.h
+tests_cli_test_quantize_CFLAGS = $(TEST_CFLAGS)
+tests_cli_test_quantize_LDADD = $(LIBCLI) $(TEST_LIBS)
+
+dist_check_SCRIPTS += tests/cli/quantize.py
+TESTS += tests/cli/quantize.py
+
+# tests/cli/program.py is what they share.
+dist_check_SCRIPTS += tests/cli/usage.py tests/cli/commands.py tests/cli/smollm2.py
+TESTS += tests/cli/usage.py tests/cli/commands.py tests/cli/smollm2.py
+EXTRA_DIST += tests/cli/program.py
+
+dist_check_SCRIPTS += tests/cli/inspect.py
+TESTS += tests/cli/inspect.py

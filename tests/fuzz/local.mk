@@ -1,0 +1,53 @@
+# Fuzz targets. Each has a corpus in tests/fuzz/corpus/<name>; an input that broke something goes to
+# tests/fuzz/regressions/<name> with its fix. `make check` replays both; `make fuzz` looks for more.
+check_PROGRAMS += tests/fuzz/replay_gguf tests/fuzz/replay_safetensors
+tests_fuzz_replay_gguf_SOURCES = tests/fuzz/fuzz_gguf.c tests/fuzz/replay.c tests/fuzz/fuzz.h
+tests_fuzz_replay_gguf_LDADD = $(LIBMODEL)
+tests_fuzz_replay_safetensors_SOURCES = tests/fuzz/fuzz_safetensors.c tests/fuzz/replay.c tests/fuzz/fuzz.h
+tests_fuzz_replay_safetensors_LDADD = $(LIBMODEL)
+dist_check_SCRIPTS += tests/fuzz/replay.sh
+TESTS += tests/fuzz/replay.sh
+EXTRA_DIST += \
+  tests/fuzz/make_seeds.py \
+  tests/fuzz/corpus/gguf/arrays.gguf \
+  tests/fuzz/corpus/gguf/kinds.gguf \
+  tests/fuzz/corpus/gguf/tensors.gguf \
+  tests/fuzz/corpus/safetensors/empty.safetensors \
+  tests/fuzz/corpus/safetensors/header \
+  tests/fuzz/corpus/safetensors/header2 \
+  tests/fuzz/corpus/safetensors/one.safetensors \
+  tests/fuzz/safetensors.dict
+
+LDFLAGS_FUZZ = $(AM_LDFLAGS) -fsanitize=fuzzer
+FUZZ_TARGETS = tests/fuzz/fuzz_gguf tests/fuzz/fuzz_safetensors tests/fuzz/fuzz_tokenizer
+FUZZ_SECONDS = 60
+EXTRA_PROGRAMS = $(FUZZ_TARGETS)
+tests_fuzz_fuzz_gguf_SOURCES = tests/fuzz/fuzz_gguf.c tests/fuzz/fuzz.h
+tests_fuzz_fuzz_gguf_LDFLAGS = $(LDFLAGS_FUZZ)
+tests_fuzz_fuzz_gguf_LDADD = $(LIBMODEL)
+tests_fuzz_fuzz_safetensors_SOURCES = tests/fuzz/fuzz_safetensors.c tests/fuzz/fuzz.h
+tests_fuzz_fuzz_safetensors_LDFLAGS = $(LDFLAGS_FUZZ)
+tests_fuzz_fuzz_safetensors_LDADD = $(LIBMODEL)
+tests_fuzz_fuzz_tokenizer_SOURCES = tests/fuzz/fuzz_tokenizer.c tests/model/vocab.h
+tests_fuzz_fuzz_tokenizer_LDADD = $(LIBMODEL)
+tests_fuzz_fuzz_tokenizer_LDFLAGS = $(LDFLAGS_FUZZ)
+
+.PHONY: fuzz
+if FUZZERS
+# What is found grows tests/fuzz/found in the build folder; a crash leaves its input there.
+fuzz: $(FUZZ_TARGETS)
+	@for program in $(FUZZ_TARGETS); do \
+	  name=$${program##*/fuzz_}; mkdir -p tests/fuzz/found/$$name; \
+	  dict=$(srcdir)/tests/fuzz/$$name.dict; test -f $$dict && dict=-dict=$$dict || dict=; \
+	  old=; for d in corpus regressions; do \
+	    d=$(srcdir)/tests/fuzz/$$d/$$name; test ! -d $$d || old="$$old $$d"; done; \
+	  echo "== $$name, $(FUZZ_SECONDS) s"; \
+	  $$program -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 $$dict \
+	    -artifact_prefix=tests/fuzz/found/$$name- tests/fuzz/found/$$name $$old \
+	    2>tests/fuzz/found/$$name.log || \
+	    { tail -40 tests/fuzz/found/$$name.log; exit 1; }; \
+	  grep -e '^stat::' -e DONE tests/fuzz/found/$$name.log; done
+else
+fuzz:
+	@echo 'fuzz targets are not built: configure --enable-fuzzers --enable-sanitizers CC=clang' >&2; exit 1
+endif

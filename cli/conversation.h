@@ -1,0 +1,33 @@
+#ifndef SN_CLI_CONVERSATION_H
+#define SN_CLI_CONVERSATION_H
+/* A conversation: messages, and the prompt that a chat template makes of them. */
+
+#include "cli/session.h"
+
+#include <jansson.h>
+
+struct sn_chat;
+struct cli_conversation {
+    const struct sn_tokenizer *tokenizer; /* the session's */
+    struct sn_chat *chat;
+    json_t *messages;
+};
+/* `template` is a file, or the name of a built-in template; NULL: the model's own. `system` may be
+ * NULL. All-zero on error. */
+int cli_conversation_open(const struct cli_session *s, const char *template, const char *system,
+                          struct cli_conversation *c, struct sn_diag *d);
+void cli_conversation_close(struct cli_conversation *c);
+
+/* role: "user", "assistant". Text that is not UTF-8 is -SN_EFORMAT. */
+int cli_conversation_add(struct cli_conversation *c, const char *role, const char *text, size_t n,
+                         struct sn_diag *d);
+/* Takes the newest message back. */
+void cli_conversation_drop(struct cli_conversation *c);
+/* Forgets all messages but the system's. */
+void cli_conversation_reset(struct cli_conversation *c);
+
+/* The whole prompt, up to where the assistant is to speak; replaces *ids. What stands in messages
+ * never becomes a control token. */
+int cli_conversation_ids(const struct cli_conversation *c, struct sn_ids *ids, struct sn_diag *d);
+
+#endif

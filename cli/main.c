@@ -1,0 +1,83 @@
+/* sensorium: one program, a command per task. */
+#include "config.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/terminal.h"
+
+struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *summary;
+};
+
+static const struct command commands[] = {
+    {"generate", cmd_generate, "text that continues or answers a prompt"},
+    {"chat", cmd_chat, "a conversation"},
+    {"pull", cmd_pull, "download a model of the catalogue"},
+    {"inspect", cmd_inspect, "what is in a GGUF file"},
+    {"quantize", cmd_quantize, "a smaller copy of a model"},
+    {"perplexity", cmd_perplexity, "how well a model predicts a text"},
+    {"tokenize", cmd_tokenize, "text to token ids"},
+    {"detokenize", cmd_detokenize, "token ids to text"},
+    {"logits", cmd_logits, "the model's raw output, as a NumPy file"},
+    {"bench", cmd_bench, "how fast a model runs here"},
+    {"doctor", cmd_doctor, "what Sensorium finds on this machine"},
+};
+
+static int print_help(void)
+{
+    printf("Usage: sensorium COMMAND [OPTION]...\n\n"
+           "Runs open-weight language models from GGUF files.\n\nCommands:\n");
+    for (size_t i = 0; i < SN_COUNT(commands); i++)
+        printf("  %-12s%s\n", commands[i].name, commands[i].summary);
+    printf("\n'sensorium COMMAND --help' tells more, with examples.\n\n"
+           "Exit status: 0 done, 1 failed, 2 used wrongly, 130 interrupted.\n");
+    return CLI_OK;
+}
+
+static int unknown(const char *word)
+{
+    const char *names[SN_COUNT(commands)];
+    for (size_t i = 0; i < SN_COUNT(commands); i++)
+        names[i] = commands[i].name;
+    const char *near = cli_nearest(word, names, SN_COUNT(names));
+    cli_begin_error();
+    fprintf(stderr, "'%s' is not a command", word);
+    if (near)
+        fprintf(stderr, "; did you mean '%s'?", near);
+    fprintf(stderr, "\nTry 'sensorium --help'.\n");
+    return CLI_USAGE;
+}
+
+static int dispatch(int argc, char **argv)
+{
+    const char *word = argv[1];
+    if (!strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "help"))
+        return print_help();
+    if (!strcmp(word, "--version") || !strcmp(word, "-V")) {
+        printf("sensorium %s\n", PACKAGE_VERSION);
+        return CLI_OK;
+    }
+    for (size_t i = 0; i < SN_COUNT(commands); i++)
+        if (strcmp(word, commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    return unknown(word);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        cli_begin_error();
+        fprintf(stderr, "a command is needed\nTry 'sensorium --help'.\n");
+        return CLI_USAGE;
+    }
+    const int status = dispatch(argc, argv);
+    if (!cli_close_stdout() && status == CLI_OK)
+        return CLI_FAILED;
+    return status;
+}

@@ -1,0 +1,54 @@
+#include "config.h"
+#include "cli/terminal.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A signal handler can reach nothing but a global; sig_atomic_t is int with every libc here. */
+static volatile int interrupted;
+const volatile int *const cli_interrupted = &interrupted;
+
+bool cli_colours(FILE *f)
+{
+    const char *no = getenv("NO_COLOR");
+    return !(no && no[0]) && isatty(fileno(f));
+}
+
+void cli_begin_error(void)
+{
+    fflush(stdout);
+    fputs(cli_colours(stderr) ? "\033[31msensorium:\033[0m " : "sensorium: ", stderr);
+}
+
+static void on_signal(int signal_number)
+{
+    (void)signal_number;
+    interrupted = 1;
+}
+
+void cli_catch_interrupt(void)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    sigemptyset(&action.sa_mask);
+    action.sa_flags = (int)SA_RESETHAND; /* no SA_RESTART: a read must return */
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+void cli_forget_interrupt(void)
+{
+    interrupted = 0;
+    cli_catch_interrupt();
+}
+
+bool cli_close_stdout(void)
+{
+    const bool failed = ferror(stdout) != 0;
+    if (fclose(stdout) == 0 && !failed)
+        return true;
+    fprintf(stderr, "sensorium: cannot write to standard output: %s\n", strerror(errno));
+    return false;
+}

@@ -1,0 +1,218 @@
+/* The CPU device: memory is the heap's, row-wise operations are spread over the pool when there
+ * are enough of them to pay for it. */
+#include "compute/cpu/cpu.h"
+
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SERIAL_BELOW = 16384 }; /* elements: about 2 us of work, several times a hand-over */
+
+static void cpu_close(struct sn_device *dev)
+{
+    struct sn_cpu *cpu = sn_cpu_of(dev);
+    sn_pool_free(&cpu->pool);
+    sn_free_aligned(cpu->acts.q);
+    sn_free_aligned(cpu->acts.sum);
+    sn_free_aligned(cpu->acts.scale);
+    sn_cpu_attention_free(cpu);
+    sn_free(cpu);
+}
+
+static void *cpu_alloc(struct sn_device *dev, size_t n_bytes)
+{
+    (void)dev;
+    void *p = sn_malloc_aligned(n_bytes);
+    if (p)
+        memset(p, 0, n_bytes);
+    return p;
+}
+
+static void cpu_release(struct sn_device *dev, void *p)
+{
+    (void)dev;
+    sn_free_aligned(p);
+}
+
+static void cpu_copy(struct sn_device *dev, void *dst, const void *src, size_t n_bytes)
+{
+    (void)dev;
+    memcpy(dst, src, n_bytes);
+}
+
+/* --- operations on rows or runs of elements --- */
+
+struct op {
+    const struct sn_cpu *cpu;
+    float *y;
+    const float *x, *z;
+    size_t n_cols, ldx, ldy;
+    float s;
+    enum sn_act act;
+    const struct sn_rope *rope;
+};
+
+/* fn over n items of `cols` elements each, on this thread alone when that is little. */
+static void run(struct op *op, size_t n, size_t cols, size_t grain, sn_pool_fn *fn)
+{
+    if (n * cols < SERIAL_BELOW)
+        fn(op, 0, n, 0);
+    else
+        sn_pool_run(op->cpu->pool, n, grain, fn, op);
+}
+
+static void rmsnorm_rows(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    const struct op *o = ctx;
+    (void)thread;
+    for (size_t r = begin; r < end; r++)
+        o->cpu->k.rmsnorm(o->y + r * o->ldy, o->x + r * o->ldx, o->z, o->n_cols, o->s);
+}
+static void cpu_rmsnorm(struct sn_device *dev, float *y, size_t ldy, const float *x, size_t ldx,
+                        const float *w, size_t n_rows, size_t n_cols, float eps)
+{
+    struct op o = {.cpu = sn_cpu_of(dev), .y = y, .x = x, .z = w, .n_cols = n_cols, .ldx = ldx,
+                   .ldy = ldy, .s = eps};
+    run(&o, n_rows, n_cols, 4, rmsnorm_rows);
+}
+
+static void add_run(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    const struct op *o = ctx;
+    (void)thread;
+    o->cpu->k.add(o->y + begin, o->x + begin, end - begin);
+}
+static void cpu_add(struct sn_device *dev, float *y, const float *x, size_t n)
+{
+    struct op o = {.cpu = sn_cpu_of(dev), .y = y, .x = x};
+    run(&o, n, 1, 4096, add_run);
+}
+
+static void scale_run(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    const struct op *o = ctx;
+    (void)thread;
+    o->cpu->k.scale(o->y + begin, o->s, end - begin);
+}
+static void cpu_scale(struct sn_device *dev, float *y, float s, size_t n)
+{
+    struct op o = {.cpu = sn_cpu_of(dev), .y = y, .s = s};
+    run(&o, n, 1, 4096, scale_run);
+}
+
+static void glu_run(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    const struct op *o = ctx;
+    (void)thread;
+    o->cpu->k.glu(o->act, o->y + begin, o->x + begin, o->z + begin, end - begin);
+}
+static void cpu_glu(struct sn_device *dev, enum sn_act act, float *y, const float *gate,
+                    const float *up, size_t n)
+{
+    struct op o = {.cpu = sn_cpu_of(dev), .y = y, .x = gate, .z = up, .act = act};
+    run(&o, n, 4, 1024, glu_run); /* an exponential counts for about four */
+}
+
+static void softcap_run(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    const struct op *o = ctx;
+    (void)thread;
+    o->cpu->k.softcap(o->y + begin, o->s, end - begin);
+}
+static void cpu_softcap(struct sn_device *dev, float *x, float cap, size_t n)
+{
+    struct op o = {.cpu = sn_cpu_of(dev), .y = x, .s = cap};
+    run(&o, n, 4, 1024, softcap_run);
+}
+
+static void rope_rows(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    const struct op *o = ctx;
+    const struct sn_rope *p = o->rope;
+    (void)thread;
+    for (size_t r = begin; r < end; r++)
+        for (size_t h = 0; h < p->n_heads; h++)
+            o->cpu->k.rope(p->x + r * p->ldx + h * p->head_stride, p->n_rot,
+                           p->cos_sin + r * p->n_rot, p->interleaved);
+}
+static void cpu_rope(struct sn_device *dev, const struct sn_rope *r)
+{
+    struct op o = {.cpu = sn_cpu_of(dev), .rope = r};
+    run(&o, r->n_rows, r->n_heads * r->n_rot, 8, rope_rows);
+}
+
+/* In order on one thread: several x may belong to one y. A row is as long as the hidden size. */
+static void cpu_combine(struct sn_device *dev, float *y, size_t n_cols, const float *x,
+                        const int32_t *dst, const float *weight, size_t n)
+{
+    const struct sn_cpu *cpu = sn_cpu_of(dev);
+    for (size_t i = 0; i < n; i++)
+        cpu->k.axpy(y + (size_t)dst[i] * n_cols, weight[i], x + i * n_cols, n_cols);
+}
+
+static const struct sn_device_ops cpu_ops = {
+    .name = "cpu",
+    .close = cpu_close,
+    .alloc = cpu_alloc,
+    .release = cpu_release,
+    .upload = cpu_copy,
+    .download = cpu_copy,
+    .reserve = sn_cpu_reserve,
+    .weight_new = sn_cpu_weight_new,
+    .weight_free = sn_cpu_weight_free,
+    .matmul = sn_cpu_matmul,
+    .rmsnorm = cpu_rmsnorm,
+    .add = cpu_add,
+    .scale = cpu_scale,
+    .glu = cpu_glu,
+    .rope = cpu_rope,
+    .combine = cpu_combine,
+    .softcap = cpu_softcap,
+    .per_head = sn_cpu_per_head,
+    .kv_new = sn_cpu_kv_new,
+    .kv_free = sn_cpu_kv_free,
+    .kv_copy_page = sn_cpu_kv_copy_page,
+    .kv_append = sn_cpu_kv_append,
+    .attention = sn_cpu_attention,
+};
+
+int sn_device_open(const struct sn_device_cfg *cfg, struct sn_device **out, struct sn_diag *d)
+{
+    if (cfg->name && strcmp(cfg->name, "cpu") != 0 && strcmp(cfg->name, "auto") != 0)
+        return sn_fail(d, SN_ENODEV, "device \"%s\": not here (known: cpu, auto)", cfg->name);
+    struct sn_cpu *cpu = sn_calloc(1, sizeof *cpu);
+    if (!cpu)
+        return sn_fail(d, SN_ENOMEM, "cpu: out of memory");
+    cpu->dev.ops = &cpu_ops;
+    int rc = sn_kernels_choose(getenv("SN_ISA"), &cpu->k, d);
+    if (rc == 0)
+        rc = sn_pool_new(&(struct sn_pool_cfg){cfg->n_threads, cfg->pin}, &cpu->pool, d);
+    if (rc < 0) {
+        cpu_close(&cpu->dev);
+        return rc;
+    }
+    cpu->n_threads = sn_pool_threads(cpu->pool);
+    snprintf(cpu->text, sizeof cpu->text, "cpu: %s kernels, %u thread%s", cpu->k.isa,
+             cpu->n_threads, cpu->n_threads == 1 ? "" : "s");
+    *out = &cpu->dev;
+    return 0;
+}
+
+void sn_device_close(struct sn_device **devp)
+{
+    if (*devp)
+        (*devp)->ops->close(*devp);
+    *devp = NULL;
+}
+
+const char *sn_device_describe(const struct sn_device *dev)
+{
+    return ((const struct sn_cpu *)dev)->text;
+}
+
+double sn_device_attention_s(const struct sn_device *dev)
+{
+    return ((const struct sn_cpu *)dev)->attention_s;
+}

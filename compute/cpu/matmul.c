@@ -1,0 +1,227 @@
+/* Matrix products on the CPU: rows are turned into integers once (acts), then every thread takes
+ * pieces of (job, chunk of rows, panel) and runs the panel's kernel. Outputs are split, sums never
+ * are, so the number of threads cannot show in a result. */
+#include "compute/cpu/cpu.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum { CHUNK = 128 }; /* rows: their activations and results stay in L2 while panels stream by */
+
+/* --- weights --- */
+
+struct pack {
+    const struct sn_cpu *cpu;
+    const struct sn_weight *w;
+    uint32_t type;
+    const uint8_t *rows;
+    size_t row_bytes;
+};
+
+static void pack_panels(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    const struct pack *p = ctx;
+    const struct sn_weight *w = p->w;
+    (void)thread;
+    for (size_t i = begin; i < end; i++)
+        sn_panel_pack(p->type, p->rows + i * SN_PANEL_COLS * p->row_bytes, p->row_bytes,
+                      sn_min(SN_PANEL_COLS, w->n_out - i * SN_PANEL_COLS), w->n_in,
+                      p->cpu->k.half_block, w->data + i * w->panel_bytes);
+}
+
+int sn_cpu_weight_new(struct sn_device *dev, uint32_t type, const void *data, size_t n_out,
+                      size_t n_in, struct sn_weight **out, struct sn_diag *d)
+{
+    struct sn_cpu *cpu = sn_cpu_of(dev);
+    const struct sn_type_info *ti = sn_type_info(type);
+    const int kind = ti ? sn_panel_kind_of(type) : -1;
+    if (kind < 0)
+        return sn_fail(d, SN_EUNSUPPORTED, "cpu: no matrix product with type %s (%u)",
+                       ti ? ti->name : "unknown", type);
+    if (n_in == 0 || n_out == 0 || n_in % ti->block_elems)
+        return sn_fail(d, SN_EINVAL, "cpu: a %zu x %zu matrix of %s: rows must be whole blocks of %u",
+                       n_out, n_in, ti->name, ti->block_elems);
+    struct sn_weight *w = sn_calloc(1, sizeof *w);
+    if (!w)
+        return sn_fail(d, SN_ENOMEM, "cpu: out of memory");
+    *w = (struct sn_weight){.kind = (enum sn_panel_kind)kind, .n_out = n_out, .n_in = n_in};
+    w->n_panels = (n_out + SN_PANEL_COLS - 1) / SN_PANEL_COLS;
+    w->panel_bytes = sn_round_up(sn_panel_bytes(w->kind, n_in), 32);
+    size_t bytes;
+    if (sn_size_mul(w->n_panels, w->panel_bytes, &bytes) || !(w->data = sn_malloc_aligned(bytes))) {
+        sn_cpu_weight_free(dev, w);
+        return sn_fail(d, SN_ENOMEM, "cpu: no memory for a %zu x %zu matrix of %s", n_out, n_in,
+                       ti->name);
+    }
+    struct pack p = {cpu, w, type, data, n_in / ti->block_elems * ti->block_bytes};
+    sn_pool_run(cpu->pool, w->n_panels, 1, pack_panels, &p);
+    *out = w;
+    return 0;
+}
+
+void sn_cpu_weight_free(struct sn_device *dev, struct sn_weight *w)
+{
+    (void)dev;
+    if (!w)
+        return;
+    sn_free_aligned(w->data);
+    sn_free(w);
+}
+
+/* --- activations --- */
+
+int sn_cpu_reserve(struct sn_device *dev, size_t rows_max, size_t cols_max, struct sn_diag *d)
+{
+    struct sn_cpu *cpu = sn_cpu_of(dev);
+    const size_t per_row = (cols_max + SN_PANEL_BLOCK - 1) / SN_PANEL_BLOCK;
+    size_t blocks;
+    if (sn_size_mul(rows_max, per_row, &blocks) || blocks > SIZE_MAX / 128)
+        return sn_fail(d, SN_ELIMIT, "cpu: scratch for %zu rows of %zu", rows_max, cols_max);
+    if (blocks > cpu->acts_blocks) {
+        sn_free_aligned(cpu->acts.q);
+        sn_free_aligned(cpu->acts.sum);
+        cpu->acts_blocks = 0;
+        cpu->acts.q = sn_malloc_aligned(blocks * SN_PANEL_BLOCK * sizeof *cpu->acts.q);
+        cpu->acts.sum = sn_malloc_aligned(blocks * sizeof *cpu->acts.sum);
+        if (!cpu->acts.q || !cpu->acts.sum)
+            return sn_fail(d, SN_ENOMEM, "cpu: no memory for %zu rows of %zu", rows_max, cols_max);
+        cpu->acts_blocks = blocks;
+    }
+    /* per_head() sees heads as rows: never more than one row per block */
+    const size_t rows = sn_max(rows_max, blocks);
+    if (rows > cpu->acts_rows) {
+        sn_free_aligned(cpu->acts.scale);
+        cpu->acts_rows = 0;
+        cpu->acts.scale = sn_malloc_aligned(rows * sizeof *cpu->acts.scale);
+        if (!cpu->acts.scale)
+            return sn_fail(d, SN_ENOMEM, "cpu: no memory for %zu rows", rows);
+        cpu->acts_rows = rows;
+    }
+    return 0;
+}
+
+/* Virtual rows: x[r / heads] at offset (r % heads) * n_in. */
+struct quantize {
+    const struct sn_cpu *cpu;
+    const float *x;
+    size_t ldx, n_heads, n_in;
+};
+
+static void quantize_rows(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    const struct quantize *q = ctx;
+    (void)thread;
+    for (size_t r = begin; r < end; r++)
+        q->cpu->k.quantize_row(q->x + r / q->n_heads * q->ldx + r % q->n_heads * q->n_in, q->n_in,
+                               &q->cpu->acts, r);
+}
+
+static void quantize(struct sn_cpu *cpu, const float *x, size_t ldx, size_t n_heads, size_t n_rows,
+                     size_t n_in)
+{
+    cpu->acts.n_rows = n_rows * n_heads;
+    cpu->acts.n_kb = (n_in + SN_PANEL_BLOCK - 1) / SN_PANEL_BLOCK;
+    assert(cpu->acts.n_rows * cpu->acts.n_kb <= cpu->acts_blocks);
+    assert(cpu->acts.n_rows <= cpu->acts_rows);
+    struct quantize q = {cpu, x, ldx, n_heads, n_in};
+    /* a row of 1000 takes about 0.3 us: below eight rows waking others costs more */
+    sn_pool_run(cpu->pool, cpu->acts.n_rows, 8, quantize_rows, &q);
+}
+
+/* --- products --- */
+
+struct product {
+    const struct sn_cpu *cpu;
+    const struct sn_matmul *jobs;
+    const float *x;
+    size_t ldx, n_jobs;
+};
+
+static size_t n_chunks(const struct sn_matmul *j) { return (j->n_rows + CHUNK - 1) / CHUNK; }
+static size_t n_pieces(const struct sn_matmul *j) { return n_chunks(j) * j->w->n_panels; }
+
+/* One panel against one chunk of rows. */
+static void run_piece(const struct product *p, const struct sn_matmul *j, size_t piece, float *c)
+{
+    const struct sn_weight *w = j->w;
+    const size_t panel = piece % w->n_panels, first = piece / w->n_panels * CHUNK;
+    const size_t col = panel * SN_PANEL_COLS, n_cols = sn_min(SN_PANEL_COLS, w->n_out - col);
+    const struct sn_mm m = {
+        .panel = w->data + panel * w->panel_bytes,
+        .acts = &p->cpu->acts,
+        .rows = j->rows ? j->rows + first : NULL,
+        .row0 = j->row0 + first,
+        .n_rows = sn_min(CHUNK, j->n_rows - first),
+        .c = c,
+    };
+    float *y = j->y + first * j->ldy + col;
+    const float *bias = j->bias ? j->bias + col : NULL;
+    if (w->kind == SN_PANEL_F32) {
+        p->cpu->k.mm_f32((const float *)m.panel, w->n_in, p->x, p->ldx, m.rows, m.row0, m.n_rows, y,
+                         j->ldy, n_cols, bias, j->accumulate);
+        return;
+    }
+    p->cpu->k.mm[w->kind](&m);
+    p->cpu->k.mm_store(&m, y, j->ldy, n_cols, bias, j->accumulate);
+}
+
+static void run_pieces(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    const struct product *p = ctx;
+    _Alignas(64) float c[CHUNK * SN_PANEL_COLS];
+    (void)thread;
+    size_t job = 0, base = 0;
+    for (size_t i = begin; i < end; i++) {
+        while (i - base >= n_pieces(&p->jobs[job]))
+            base += n_pieces(&p->jobs[job++]);
+        run_piece(p, &p->jobs[job], i - base, c);
+    }
+}
+
+static void run_jobs(struct sn_cpu *cpu, const struct sn_matmul *jobs, size_t n_jobs, const float *x,
+                     size_t ldx)
+{
+    struct product p = {cpu, jobs, x, ldx, n_jobs};
+    size_t total = 0;
+    for (size_t i = 0; i < n_jobs; i++)
+        total += n_pieces(&jobs[i]);
+    sn_pool_run(cpu->pool, total, 1, run_pieces, &p);
+}
+
+void sn_cpu_matmul(struct sn_device *dev, const struct sn_matmul *jobs, size_t n_jobs,
+                   const float *x, size_t ldx, size_t n_x_rows, size_t n_in)
+{
+    struct sn_cpu *cpu = sn_cpu_of(dev);
+    bool integers = false;
+    for (size_t i = 0; i < n_jobs; i++)
+        integers |= jobs[i].w->kind != SN_PANEL_F32;
+    if (integers)
+        quantize(cpu, x, ldx, 1, n_x_rows, n_in);
+    run_jobs(cpu, jobs, n_jobs, x, ldx);
+}
+
+/* Head by head; the rows of head h are h, h + n_heads, ... among the virtual rows. For float
+ * weights a head's rows are simply x with its own offset. */
+void sn_cpu_per_head(struct sn_device *dev, float *y, size_t ldy, const float *x, size_t ldx,
+                     const struct sn_weight *const *w, size_t n_heads, size_t n_rows)
+{
+    struct sn_cpu *cpu = sn_cpu_of(dev);
+    const size_t n_in = w[0]->n_in, n_out = w[0]->n_out;
+    const bool integers = w[0]->kind != SN_PANEL_F32;
+    if (integers)
+        quantize(cpu, x, ldx, n_heads, n_rows, n_in);
+    enum { AT_ONCE = 64 };
+    int32_t rows[AT_ONCE];
+    for (size_t h = 0; h < n_heads; h++) {
+        for (size_t r0 = 0; r0 < n_rows; r0 += AT_ONCE) {
+            const size_t n = sn_min(AT_ONCE, n_rows - r0);
+            for (size_t i = 0; i < n; i++)
+                rows[i] = (int32_t)(integers ? (r0 + i) * n_heads + h : r0 + i);
+            const struct sn_matmul job = {.w = w[h], .y = y + r0 * ldy + h * n_out, .ldy = ldy,
+                                          .rows = rows, .n_rows = n};
+            run_jobs(cpu, &job, 1, x + h * n_in, ldx);
+        }
+    }
+}

@@ -1,0 +1,45 @@
+#ifndef SN_LLM_GENERATE_H
+#define SN_LLM_GENERATE_H
+/* One answer: prompt in, tokens out, on one sequence of an engine. */
+
+#include "llm/llm.h"
+#include "llm/sampler.h"
+
+/* A token as it came out; pointers are good during the call. */
+struct sn_generated {
+    int32_t id;
+    const char *text;             /* what became certain with it: whole characters, may be "" */
+    size_t n_text;
+    float logprob;
+    const struct sn_logprob *top; /* n_top alternatives, best first */
+    size_t n_top;
+};
+/* Nonzero ends the answer (SN_FINISH_CANCELLED). Same thread; must not touch the engine. */
+typedef int sn_generated_fn(void *ctx, const struct sn_generated *token);
+
+struct sn_answer {
+    enum sn_finish finish;
+    size_t n_prompt, n_cached, n_tokens; /* prompt tokens, how many of them the cache had, answer */
+    double prefill_s, first_token_s, decode_s; /* prompt; until the first token; after it */
+};
+
+/* What an answer runs on. */
+struct sn_generate {
+    const struct sn_llm *llm;
+    struct sn_engine *engine;     /* of that model */
+    int32_t seq;
+    const struct sn_sampler_cfg *sampling;
+    const int32_t *held;          /* the ids that the sequence holds; NULL when it is empty */
+    sn_generated_fn *fn;          /* may be NULL */
+    void *ctx;
+    const volatile int *stop;     /* as in sn_engine_step() */
+};
+/* Makes the sequence hold exactly `prompt` (what it holds already of it is kept), then draws tokens
+ * until the sampler or `fn` ends the answer, or the context is full (SN_FINISH_LENGTH). Afterwards
+ * the sequence holds the prompt and every token drawn but the last. An empty prompt is -SN_EINVAL;
+ * one longer than the context -SN_ELIMIT with both numbers. Once *stop is true the answer ends with
+ * SN_FINISH_CANCELLED, and that is no error. */
+int sn_generate(const struct sn_generate *g, const int32_t *prompt, size_t n_prompt,
+                struct sn_answer *out, struct sn_diag *d);
+
+#endif

@@ -1,0 +1,74 @@
+#ifndef SN_LLM_LLM_H
+#define SN_LLM_LLM_H
+/* Language models: a loaded decoder (sn_llm) and the sequences that run on it (sn_engine). */
+
+#include "base/diag.h"
+#include "compute/device.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct sn_gguf;
+struct sn_tokenizer;
+
+/* --- a model: hyper-parameters and weights on a device; immutable once open --- */
+
+struct sn_llm;
+/* Reads and checks the file, packs its weights for the device, drops the map but for what is read
+ * row by row (embeddings). The device must outlive the model. */
+int sn_llm_open(struct sn_device *dev, const char *path, struct sn_llm **out, struct sn_diag *d);
+void sn_llm_free(struct sn_llm **mp);
+
+const char *sn_llm_arch(const struct sn_llm *m);
+uint32_t sn_llm_n_vocab(const struct sn_llm *m);
+uint32_t sn_llm_n_ctx_train(const struct sn_llm *m);
+uint32_t sn_llm_n_embd(const struct sn_llm *m);
+const struct sn_tokenizer *sn_llm_tokenizer(const struct sn_llm *m); /* NULL: file has none */
+const struct sn_gguf *sn_llm_file(const struct sn_llm *m);
+struct sn_device *sn_llm_device(const struct sn_llm *m);
+
+/* --- an engine: a paged KV cache shared by many sequences, and a step that runs any mix of
+ *     prompt chunks and single tokens of them. One thread at a time. --- */
+
+struct sn_engine;
+struct sn_engine_cfg {
+    uint32_t n_ctx;         /* most tokens of one sequence; 0: what the model was trained with */
+    size_t n_tokens;        /* tokens the cache holds over all sequences; 0: n_ctx */
+    uint32_t batch_max;     /* most rows of one step; 0: 512 */
+    enum sn_kv_type kv_type;
+};
+int sn_engine_new(const struct sn_llm *m, const struct sn_engine_cfg *cfg, struct sn_engine **out,
+                  struct sn_diag *d);
+void sn_engine_free(struct sn_engine **ep);
+uint32_t sn_engine_n_ctx(const struct sn_engine *e);
+size_t sn_engine_kv_bytes(const struct sn_engine *e);
+size_t sn_engine_pages_free(const struct sn_engine *e);
+
+/* Sequences. Ids are small and reused. Forking shares all pages of the first n_tokens tokens of
+ * `parent` (copy on write); removing costs only the sequence's own pages. -SN_EFULL when too many. */
+int sn_seq_new(struct sn_engine *e, int32_t *id, struct sn_diag *d);
+int sn_seq_fork(struct sn_engine *e, int32_t parent, size_t n_tokens, int32_t *id,
+                struct sn_diag *d);
+void sn_seq_free(struct sn_engine *e, int32_t id);
+size_t sn_seq_length(const struct sn_engine *e, int32_t id); /* tokens in the cache */
+/* Forgets all tokens from `n_tokens` on. */
+int sn_seq_truncate(struct sn_engine *e, int32_t id, size_t n_tokens, struct sn_diag *d);
+
+/* A piece of a step: n tokens appended to a sequence; logits of the last n_logits of them are
+ * wanted (0: none). A sequence may stand in a step once. */
+struct sn_chunk {
+    int32_t seq;
+    const int32_t *tokens;
+    size_t n, n_logits;
+};
+/* Runs all chunks. logits: (sum of n_logits, n_vocab) floats, host memory, in order; may be NULL
+ * when none are wanted. Nothing changes on error: -SN_ELIMIT when a sequence would pass n_ctx (the
+ * text says both numbers), -SN_EFULL when pages lack, -SN_EINVAL for a bad id or token. Chunks may
+ * be longer than batch_max in sum: the step is then run in pieces. A row's logits do not depend on
+ * what else is in the step, nor on how the prompt was cut. `stop`, if not NULL, is looked at
+ * between layers: once true the step ends with -SN_ECANCELLED and appends nothing. */
+int sn_engine_step(struct sn_engine *e, const struct sn_chunk *chunks, size_t n_chunks,
+                   float *logits, const volatile int *stop, struct sn_diag *d);
+
+#endif

@@ -1,0 +1,12 @@
+# Read by make check before every test. What is missing makes tests skip:
+#   SENSORIUM          the program (set by the Makefile)
+#   SN_TEST_SMOLLM2    SmolLM2-135M-Instruct Q4_1, from the cache ("sensorium pull smollm2")
+#   SN_TEST_VOCABS, SN_TEST_TEMPLATES   folders that ./quickstart check fetches
+#   SN_TEST_QUICK      set: tests that take long skip
+sn_cache=${SENSORIUM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sensorium}
+if test -z "${SN_TEST_SMOLLM2+set}"; then
+    SN_TEST_SMOLLM2=$(find "$sn_cache/models" -name SmolLM2-135M-Instruct.Q4_1.gguf 2>/dev/null |
+        head -n 1)
+fi
+test -z "${SN_TEST_QUICK-}" || SN_TEST_SMOLLM2=
+export SENSORIUM SN_TEST_SMOLLM2
