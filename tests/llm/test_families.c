@@ -14,7 +14,7 @@
 static const char *const models[] = {
     "llama-smol", "llama-rope3", "llama-linear", "mistral", "mixtral", "qwen2", "qwen2-yarn",
     "qwen3", "qwen3moe", "gemma3", "gemma3-linear", "deepseek2-lite", "deepseek2-legacy",
-    "deepseek3",
+    "deepseek2", "deepseek3", "gemma", "gemma2", "granite", "smollm3", "phi3", "qwen2moe", "mistral3",
 };
 
 static void ok(int rc, const struct sn_diag *d)
