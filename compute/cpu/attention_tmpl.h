@@ -399,7 +399,7 @@ static void softmax_rows(struct work *w, const void *k_page, const void *v_page)
             finish_scores(w, i, k_page);
         else
             w->max_new[i] = w->max[i];
-    for (size_t i = 0; i < n; i += 16) { /* rows that are passed over get an alpha that is not used */
+    for (size_t i = 0; i < n; i += 16) { /* rows passed over get an alpha that is not used */
         const vf max = vf_load(w->max_new + i);
         vf_store(w->alpha + i, vf_exp2(vf_sub(vf_load(w->max + i), max)));
         vf_store(w->max + i, max);

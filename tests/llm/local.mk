@@ -40,3 +40,9 @@ tests_llm_test_hostile_SOURCES = \
   tests/llm/naive_device.c tests/llm/naive_device.h tests/test.h
 tests_llm_test_hostile_CFLAGS = $(TEST_CFLAGS)
 tests_llm_test_hostile_LDADD = $(LIBLLM) $(TEST_LIBS)
+
+check_PROGRAMS += tests/llm/test_generate
+TESTS += tests/llm/test_generate
+tests_llm_test_generate_SOURCES = tests/llm/test_generate.c $(LLM_TEST_SUPPORT)
+tests_llm_test_generate_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
+tests_llm_test_generate_LDADD = $(LIBLLM) $(TEST_LIBS)
