@@ -28,7 +28,8 @@ tests_llm_test_pages_LDADD = $(LIBLLM) $(TEST_LIBS)
 
 check_PROGRAMS += tests/llm/test_engine
 TESTS += tests/llm/test_engine
-tests_llm_test_engine_SOURCES = tests/llm/test_engine.c $(LLM_TEST_SUPPORT)
+tests_llm_test_engine_SOURCES = \
+  tests/llm/test_engine.c tests/llm/tiny_file.c tests/llm/tiny_file.h $(LLM_TEST_SUPPORT)
 tests_llm_test_engine_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
 tests_llm_test_engine_LDADD = $(LIBLLM) $(TEST_LIBS)
 
