@@ -82,28 +82,27 @@ static int f_replace(struct sn_jrun *r, const struct sn_jcall *c, struct sn_jval
     return rc < 0 ? rc : sn_jstr_replace(r, s, old, now, count, out);
 }
 
-/* As markupsafe does it. */
 static int f_escape(struct sn_jrun *r, const struct sn_jcall *c, struct sn_jval *out)
 {
-    static const struct { char c; const char *text; } entities[] = {
-        {'&', "&amp;"}, {'<', "&lt;"}, {'>', "&gt;"}, {'\'', "&#39;"}, {'"', "&#34;"},
-    };
+    const struct sn_jstr *s;
+    const int rc = sn_jarg_text(r, c->self, &s);
+    return rc < 0 ? rc : sn_jstr_escape(r, s, out);
+}
+
+static int f_forceescape(struct sn_jrun *r, const struct sn_jcall *c, struct sn_jval *out)
+{
     const struct sn_jstr *s;
     int rc = sn_jarg_text(r, c->self, &s);
-    if (rc < 0)
-        return rc;
-    struct sn_jbuf b;
-    sn_jbuf_init(&b, r);
-    for (size_t i = 0; i < s->n && !b.failed; i++) {
-        size_t k = 0;
-        while (k < SN_COUNT(entities) && entities[k].c != s->s[i])
-            k++;
-        if (k < SN_COUNT(entities))
-            sn_jbuf_fill(&b, entities[k].text, strlen(entities[k].text), s->from ? s->from[i] : 0);
-        else
-            sn_jbuf_view(&b, s, i, 1);
-    }
-    return sn_jbuf_done(&b, out);
+    if (rc == 0)
+        rc = sn_jstr_mark(r, s, false, out);
+    return rc < 0 ? rc : sn_jstr_escape(r, out->u.s, out);
+}
+
+static int f_safe(struct sn_jrun *r, const struct sn_jcall *c, struct sn_jval *out)
+{
+    const struct sn_jstr *s;
+    const int rc = sn_jarg_text(r, c->self, &s);
+    return rc < 0 ? rc : sn_jstr_mark(r, s, true, out);
 }
 
 /* width: a number of spaces, or the text itself */
@@ -358,12 +357,12 @@ const struct sn_jbuiltin sn_jfilters_text[] = {
     {"capitalize", "", 0, f_capitalize},
     {"title", "", 0, f_title},
     {"string", "", 0, f_string},
-    {"safe", "", 0, f_string}, /* nothing is escaped, so nothing needs to be marked */
+    {"safe", "", 0, f_safe},
     {"trim", "chars", 0, f_trim},
     {"replace", "old new count", 2, f_replace},
     {"escape", "", 0, f_escape},
     {"e", "", 0, f_escape},
-    {"forceescape", "", 0, f_escape},
+    {"forceescape", "", 0, f_forceescape},
     {"indent", "width first blank", 0, f_indent},
     {"center", "width", 0, f_center},
     {"truncate", "length killwords end leeway", 0, f_truncate},

@@ -241,6 +241,8 @@ static int percent_value(struct percent *p, struct sn_jbuf *b, const struct spec
     switch (f->type) {
     case 's': case 'r': case 'a':
         rc = f->type == 's' ? sn_jto_str(r, v, &s) : put_repr(r, v, &s);
+        if (rc == 0 && p->k.s->safe)
+            rc = sn_jstr_escape(r, s.u.s, &s);
         return rc < 0 ? rc : put_str(r, b, f, s, '>');
     case 'd': case 'i': case 'u':
         if (v.kind == SN_J_FLOAT && fabs(v.u.f) < 9.2e18)
@@ -328,7 +330,8 @@ int sn_jformat_percent(struct sn_jrun *r, const struct sn_jstr *fmt, struct sn_j
                                          args.kind != SN_J_VIEW); /* a mapping, to Python */
     if (!all)
         return sn_jfail(r, SN_EINVAL, "not all arguments were used by the format string");
-    return sn_jbuf_done(&b, out);
+    const int rc = sn_jbuf_done(&b, out);
+    return rc < 0 || !fmt->safe ? rc : sn_jstr_mark(r, out->u.s, true, out);
 }
 
 /* --- {} ----------------------------------------------------------------------------------- */
@@ -447,7 +450,7 @@ static int braces_arg(struct braces *p, const struct sn_jstr *name, struct sn_jv
 static int braces_field(struct braces *p, const struct sn_jstr *s, struct sn_jval *out)
 {
     size_t at = until(s, 0, ".[");
-    const struct sn_jstr first = {s->s, NULL, at, NULL};
+    const struct sn_jstr first = {.s = s->s, .n = at};
     int rc = at == 0 && s->n ? sn_jfail(p->r, SN_EINVAL, "a malformed field in a format")
                              : braces_arg(p, &first, out);
     while (at < s->n && rc == 0) {
@@ -475,12 +478,12 @@ static int braces_one(struct braces *p, const struct sn_jstr *s, struct sn_jbuf 
     const bool conv = name_end < s->n && s->s[name_end] == '!';
     const char how = conv && name_end + 1 < s->n ? s->s[name_end + 1] : '\0';
     const size_t colon = conv ? name_end + 2 : name_end;
-    const struct sn_jstr name = {s->s, NULL, name_end, NULL};
+    const struct sn_jstr name = {.s = s->s, .n = name_end};
     struct sn_jval v;
     if ((conv && !(how && strchr("rsa", how))) || (colon < s->n && s->s[colon] != ':'))
         return sn_jfail(p->r, SN_EINVAL, "a malformed field in a format");
     const size_t from = colon < s->n ? colon + 1 : s->n;
-    const struct sn_jstr spec = {s->s + from, NULL, s->n - from, NULL};
+    const struct sn_jstr spec = {.s = s->s + from, .n = s->n - from};
     int rc = braces_field(p, &name, &v);
     if (rc == 0 && conv)
         rc = how == 's' ? sn_jto_str(p->r, v, &v) : put_repr(p->r, v, &v);
@@ -506,7 +509,7 @@ int sn_jformat_braces(struct sn_jrun *r, const struct sn_jstr *fmt, const struct
         const size_t end = until(fmt, at, "{}");
         if (fmt->s[to] == '}' || end == fmt->n || fmt->s[end] == '{')
             return sn_jfail(r, SN_EINVAL, "a lone or nested brace in a format");
-        const struct sn_jstr field = {fmt->s + at, NULL, end - at, NULL};
+        const struct sn_jstr field = {.s = fmt->s + at, .n = end - at};
         const int rc = braces_one(&p, &field, &b);
         if (rc < 0)
             return rc;

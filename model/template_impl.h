@@ -71,6 +71,7 @@ struct sn_jstr {
     const uint8_t *from;     /* n origin bytes; NULL: all from the template */
     size_t n;
     struct sn_jblock *block; /* NULL: not growable */
+    bool safe;               /* markupsafe's Markup: `+` escapes what is joined to it */
 };
 struct sn_jlist {
     struct sn_jval *v;
@@ -340,6 +341,12 @@ int sn_jdict_remove(struct sn_jrun *r, struct sn_jdict *x, struct sn_jpair *at);
 
 /* template_str.c: strings */
 int sn_jstr_new(struct sn_jrun *r, const char *s, size_t n, struct sn_jval *out);
+/* What HTML would take for markup becomes entities; a safe string stays as it is. Safe after. */
+int sn_jstr_escape(struct sn_jrun *r, const struct sn_jstr *s, struct sn_jval *out);
+int sn_jstr_mark(struct sn_jrun *r, const struct sn_jstr *s, bool safe, struct sn_jval *out);
+/* a + b; concatenation without regard to `safe` is sn_jstr_concat(). */
+int sn_jstr_add(struct sn_jrun *r, const struct sn_jstr *a, const struct sn_jstr *b,
+                struct sn_jval *out);
 int sn_jstr_view(struct sn_jrun *r, const struct sn_jstr *s, size_t at, size_t n,
                  struct sn_jval *out);
 int sn_jstr_concat(struct sn_jrun *r, const struct sn_jstr *a, const struct sn_jstr *b,

@@ -132,7 +132,8 @@ static int repeat_str(struct sn_jrun *r, const struct sn_jstr *s, int64_t times,
         return sn_jfail(r, SN_ELIMIT, "a string of more than %zu MiB", SN_J_MAX_STRING >> 20);
     for (int64_t i = 0; i < times && s->n && !b.failed; i++)
         sn_jbuf_str(&b, s);
-    return sn_jbuf_done(&b, out);
+    const int rc = sn_jbuf_done(&b, out);
+    return rc < 0 || !s->safe ? rc : sn_jstr_mark(r, out->u.s, true, out);
 }
 
 static int repeat_list(struct sn_jrun *r, struct sn_jval l, int64_t times, struct sn_jval *out)
@@ -176,7 +177,7 @@ int sn_jbinary(struct sn_jrun *r, int op, struct sn_jval a, struct sn_jval b, st
     if (op == '%' && a.kind == SN_J_STR)
         return sn_jformat_percent(r, a.u.s, b, out);
     if (op == '+' && a.kind == b.kind && a.kind == SN_J_STR)
-        return sn_jstr_concat(r, a.u.s, b.u.s, out);
+        return sn_jstr_add(r, a.u.s, b.u.s, out);
     if (op == '+' && a.kind == b.kind && is_sequence(a))
         return concat_lists(r, a, b, out);
     if (op == '*' && is_sequence(a) && sn_jis_integer(b, &k))
@@ -428,7 +429,7 @@ static int slice_str(struct sn_jrun *r, const struct sn_jstr *s, const struct sn
         return rc;
     if (g->step == 1) {
         const size_t from = sn_jstr_at(s, (size_t)g->start);
-        const struct sn_jstr rest = {s->s + from, NULL, s->n - from, NULL};
+        const struct sn_jstr rest = {.s = s->s + from, .n = s->n - from};
         return sn_jstr_view(r, s, from, sn_jstr_at(&rest, (size_t)g->n), out);
     }
     const struct sn_jlist *chars;

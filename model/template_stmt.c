@@ -353,15 +353,20 @@ static int parse_text(struct sn_jparser *p, struct sn_jnode **out)
     return sn_jparse_advance(p);
 }
 
+/* The last of the tags is the one that must come. */
+static int missing_end(struct sn_jparser *p, const char *const *ends)
+{
+    while (ends[1])
+        ends++;
+    return sn_jfail_at(p->t, p->tok.pos, p->d, SN_EFORMAT, "the template ends without '%s'", *ends);
+}
+
 static int parse_body(struct sn_jparser *p, const char *const *ends, struct sn_jnode **list)
 {
     int rc = 0;
     while (rc == 0) {
         if (p->tok.kind == SN_JT_END) {
-            if (ends)
-                return sn_jfail_at(p->t, p->tok.pos, p->d, SN_EFORMAT,
-                                   "the template ends without '%s'", ends[ends[1] ? 1 : 0]);
-            return 0;
+            return ends ? missing_end(p, ends) : 0;
         }
         if (p->tok.kind == SN_JT_TEXT) {
             rc = parse_text(p, list);

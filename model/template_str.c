@@ -91,8 +91,51 @@ int sn_jstr_new(struct sn_jrun *r, const char *s, size_t n, struct sn_jval *out)
 int sn_jstr_view(struct sn_jrun *r, const struct sn_jstr *s, size_t at, size_t n,
                  struct sn_jval *out)
 {
-    const struct sn_jstr v = {s->s + at, s->from ? s->from + at : NULL, n, s->block};
+    const struct sn_jstr v = {s->s + at, s->from ? s->from + at : NULL, n, s->block, s->safe};
     return wrap(r, v, out);
+}
+
+int sn_jstr_mark(struct sn_jrun *r, const struct sn_jstr *s, bool safe, struct sn_jval *out)
+{
+    struct sn_jstr v = *s;
+    v.safe = safe;
+    return wrap(r, v, out);
+}
+
+int sn_jstr_escape(struct sn_jrun *r, const struct sn_jstr *s, struct sn_jval *out)
+{
+    static const struct { char c; const char *text; } entities[] = {
+        {'&', "&amp;"}, {'<', "&lt;"}, {'>', "&gt;"}, {'\'', "&#39;"}, {'"', "&#34;"},
+    };
+    if (s->safe)
+        return sn_jstr_view(r, s, 0, s->n, out);
+    struct sn_jbuf b;
+    sn_jbuf_init(&b, r);
+    for (size_t i = 0; i < s->n && !b.failed; i++) {
+        size_t k = 0;
+        while (k < SN_COUNT(entities) && entities[k].c != s->s[i])
+            k++;
+        if (k < SN_COUNT(entities))
+            sn_jbuf_fill(&b, entities[k].text, strlen(entities[k].text), s->from ? s->from[i] : 0);
+        else
+            sn_jbuf_view(&b, s, i, 1);
+    }
+    const int rc = sn_jbuf_done(&b, out);
+    return rc < 0 ? rc : sn_jstr_mark(r, out->u.s, true, out);
+}
+
+int sn_jstr_add(struct sn_jrun *r, const struct sn_jstr *a, const struct sn_jstr *b,
+                struct sn_jval *out)
+{
+    if (!a->safe && !b->safe)
+        return sn_jstr_concat(r, a, b, out);
+    struct sn_jval x, y;
+    int rc = sn_jstr_escape(r, a, &x);
+    if (rc == 0)
+        rc = sn_jstr_escape(r, b, &y);
+    if (rc == 0)
+        rc = sn_jstr_concat(r, x.u.s, y.u.s, out);
+    return rc < 0 ? rc : sn_jstr_mark(r, out->u.s, true, out);
 }
 
 static void block_append(struct sn_jblock *b, const struct sn_jstr *s)
@@ -135,7 +178,7 @@ int sn_jstr_concat(struct sn_jrun *r, const struct sn_jstr *a, const struct sn_j
     }
     const size_t at = k->used - a->n;
     block_append(k, b);
-    const struct sn_jstr s = {k->s + at, k->from + at, a->n + b->n, k};
+    const struct sn_jstr s = {k->s + at, k->from + at, a->n + b->n, k, false};
     return wrap(r, s, out);
 }
 
@@ -172,7 +215,7 @@ static bool reserve(struct sn_jbuf *b, size_t n)
 void sn_jbuf_put(struct sn_jbuf *b, const char *s, size_t n, const uint8_t *from)
 {
     if (n && reserve(b, n)) {
-        const struct sn_jstr v = {s, from, n, NULL};
+        const struct sn_jstr v = {.s = s, .from = from, .n = n};
         block_append(&b->b, &v);
     }
 }
@@ -230,6 +273,6 @@ int sn_jbuf_done(struct sn_jbuf *b, struct sn_jval *out)
     if (!k)
         return -(int)b->r->d->code;
     *k = b->b;
-    const struct sn_jstr s = {k->s ? k->s : "", k->from, k->used, k};
+    const struct sn_jstr s = {k->s ? k->s : "", k->from, k->used, k, false};
     return wrap(b->r, s, out);
 }

@@ -251,7 +251,7 @@ static int bounded(struct sn_jrun *r, const struct sn_jcall *c, const struct sn_
     rc = sn_jslice(r, c->self, bounds, &part);
     if (rc < 0)
         return rc;
-    const struct sn_jstr before = {self(c)->s, NULL, (size_t)(part.u.s->s - self(c)->s), NULL};
+    const struct sn_jstr before = {.s = self(c)->s, .n = (size_t)(part.u.s->s - self(c)->s)};
     *out = part.u.s;
     *first = (int64_t)sn_jstr_chars(&before);
     return 0;
@@ -306,7 +306,7 @@ static int find(struct sn_jrun *r, const struct sn_jcall *c, bool back, bool mus
     const size_t hit = back ? find_back(s, what, s->n) : sn_jstr_find(s, what, 0);
     if (hit == SIZE_MAX && must)
         return sn_jfail(r, SN_EINVAL, "index(): substring not found");
-    const struct sn_jstr before = {s->s, NULL, hit == SIZE_MAX ? 0 : hit, NULL};
+    const struct sn_jstr before = {.s = s->s, .n = hit == SIZE_MAX ? 0 : hit};
     *out = sn_jint(hit == SIZE_MAX ? -1 : first + (int64_t)sn_jstr_chars(&before));
     return 0;
 }

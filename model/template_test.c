@@ -97,8 +97,7 @@ static int t_sameas(struct sn_jrun *r, const struct sn_jcall *c, struct sn_jval 
 static int t_escaped(struct sn_jrun *r, const struct sn_jcall *c, struct sn_jval *out)
 {
     (void)r;
-    (void)c;
-    *out = sn_jbool(false);
+    *out = sn_jbool(c->self.kind == SN_J_STR && c->self.u.s->safe);
     return 0;
 }
 

@@ -141,7 +141,8 @@ int sn_jstr_map(struct sn_jrun *r, const struct sn_jstr *s, char how, struct sn_
         after = is_cased(cp) && !(how == 'j' && up); /* Jinja lowers the rest on its own */
         begin = how == 't' ? !is_cased(cp) : how == 'j' ? splits_words(cp) : false;
     }
-    return sn_jbuf_done(&b, out);
+    rc = sn_jbuf_done(&b, out);
+    return rc < 0 || !s->safe || how == 'j' ? rc : sn_jstr_mark(r, out->u.s, true, out);
 }
 
 /* --- stripping, replacing, joining -------------------------------------------------------- */

@@ -164,11 +164,13 @@ bool sn_jis_iterable(struct sn_jval v)
 
 static int chars(struct sn_jrun *r, const struct sn_jstr *s, struct sn_jlist *l)
 {
+    struct sn_jstr plain = *s; /* Python iterates over Markup as over any string */
     int rc = 0;
+    plain.safe = false;
     for (size_t at = 0, len; at < s->n && rc == 0; at += len) {
         struct sn_jval c;
         sn_jutf8(s->s + at, s->n - at, &len);
-        rc = sn_jstr_view(r, s, at, len, &c);
+        rc = sn_jstr_view(r, &plain, at, len, &c);
         if (rc == 0)
             rc = sn_jlist_push(r, l, c);
     }

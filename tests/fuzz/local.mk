@@ -1,10 +1,13 @@
 # Fuzz targets. Each has a corpus in tests/fuzz/corpus/<name>; an input that broke something goes to
 # tests/fuzz/regressions/<name> with its fix. `make check` replays both; `make fuzz` looks for more.
-check_PROGRAMS += tests/fuzz/replay_gguf tests/fuzz/replay_safetensors
+check_PROGRAMS += tests/fuzz/replay_gguf tests/fuzz/replay_safetensors tests/fuzz/replay_template
 tests_fuzz_replay_gguf_SOURCES = tests/fuzz/fuzz_gguf.c tests/fuzz/replay.c tests/fuzz/fuzz.h
 tests_fuzz_replay_gguf_LDADD = $(LIBMODEL)
 tests_fuzz_replay_safetensors_SOURCES = tests/fuzz/fuzz_safetensors.c tests/fuzz/replay.c tests/fuzz/fuzz.h
 tests_fuzz_replay_safetensors_LDADD = $(LIBMODEL)
+tests_fuzz_replay_template_SOURCES = tests/fuzz/fuzz_template.c tests/fuzz/replay.c tests/fuzz/fuzz.h
+tests_fuzz_replay_template_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
+tests_fuzz_replay_template_LDADD = $(LIBMODEL)
 dist_check_SCRIPTS += tests/fuzz/replay.sh
 TESTS += tests/fuzz/replay.sh
 EXTRA_DIST += \
@@ -16,10 +19,18 @@ EXTRA_DIST += \
   tests/fuzz/corpus/safetensors/header \
   tests/fuzz/corpus/safetensors/header2 \
   tests/fuzz/corpus/safetensors/one.safetensors \
-  tests/fuzz/safetensors.dict
+  tests/fuzz/corpus/template/blocks \
+  tests/fuzz/corpus/template/deepseek-r1 \
+  tests/fuzz/corpus/template/gemma3 \
+  tests/fuzz/corpus/template/qwen2.5 \
+  tests/fuzz/corpus/template/smollm2 \
+  tests/fuzz/corpus/template/vars \
+  tests/fuzz/safetensors.dict \
+  tests/fuzz/template.dict
 
 LDFLAGS_FUZZ = $(AM_LDFLAGS) -fsanitize=fuzzer
-FUZZ_TARGETS = tests/fuzz/fuzz_gguf tests/fuzz/fuzz_safetensors tests/fuzz/fuzz_tokenizer
+FUZZ_TARGETS = tests/fuzz/fuzz_gguf tests/fuzz/fuzz_safetensors tests/fuzz/fuzz_template \
+  tests/fuzz/fuzz_tokenizer
 FUZZ_SECONDS = 60
 EXTRA_PROGRAMS = $(FUZZ_TARGETS)
 tests_fuzz_fuzz_gguf_SOURCES = tests/fuzz/fuzz_gguf.c tests/fuzz/fuzz.h
@@ -28,6 +39,10 @@ tests_fuzz_fuzz_gguf_LDADD = $(LIBMODEL)
 tests_fuzz_fuzz_safetensors_SOURCES = tests/fuzz/fuzz_safetensors.c tests/fuzz/fuzz.h
 tests_fuzz_fuzz_safetensors_LDFLAGS = $(LDFLAGS_FUZZ)
 tests_fuzz_fuzz_safetensors_LDADD = $(LIBMODEL)
+tests_fuzz_fuzz_template_SOURCES = tests/fuzz/fuzz_template.c tests/fuzz/fuzz.h
+tests_fuzz_fuzz_template_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
+tests_fuzz_fuzz_template_LDFLAGS = $(LDFLAGS_FUZZ)
+tests_fuzz_fuzz_template_LDADD = $(LIBMODEL)
 tests_fuzz_fuzz_tokenizer_SOURCES = tests/fuzz/fuzz_tokenizer.c tests/model/vocab.h
 tests_fuzz_fuzz_tokenizer_LDADD = $(LIBMODEL)
 tests_fuzz_fuzz_tokenizer_LDFLAGS = $(LDFLAGS_FUZZ)

@@ -45,7 +45,42 @@ tests_model_test_source_SOURCES = tests/model/test_source.c tests/test.h
 tests_model_test_source_CFLAGS = $(TEST_CFLAGS)
 tests_model_test_source_LDADD = $(LIBMODEL) $(TEST_LIBS)
 
+# Chat templates: against expectations, and against Jinja2 through render_template
+check_PROGRAMS += tests/model/test_template
+TESTS += tests/model/test_template
+tests_model_test_template_SOURCES = tests/model/test_template.c tests/test.h
+tests_model_test_template_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
+tests_model_test_template_LDADD = $(LIBMODEL) $(TEST_LIBS)
+
+check_PROGRAMS += tests/model/test_chat
+TESTS += tests/model/test_chat
+tests_model_test_chat_SOURCES = tests/model/test_chat.c tests/model/vocab.h tests/test.h
+tests_model_test_chat_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
+tests_model_test_chat_LDADD = $(LIBMODEL) $(TEST_LIBS)
+
 check_PROGRAMS += tests/model/render_template
 tests_model_render_template_SOURCES = tests/model/render_template.c
 tests_model_render_template_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
 tests_model_render_template_LDADD = $(LIBMODEL)
+dist_check_SCRIPTS += tests/model/template-jinja2.py
+TESTS += tests/model/template-jinja2.py
+EXTRA_DIST += \
+  tests/reference/templates/blocks.jinja \
+  tests/reference/templates/command-r.jinja \
+  tests/reference/templates/deepseek-r1.jinja \
+  tests/reference/templates/deepseek-v2.jinja \
+  tests/reference/templates/gemma2.jinja \
+  tests/reference/templates/gemma3.jinja \
+  tests/reference/templates/llama2.jinja \
+  tests/reference/templates/llama3.1.jinja \
+  tests/reference/templates/llama3.jinja \
+  tests/reference/templates/mistral-v0.3.jinja \
+  tests/reference/templates/mixtral.jinja \
+  tests/reference/templates/phi3.jinja \
+  tests/reference/templates/phi4-mini.jinja \
+  tests/reference/templates/qwen2.5.jinja \
+  tests/reference/templates/qwen3.jinja \
+  tests/reference/templates/smollm2.jinja \
+  tests/reference/templates/smolvlm.jinja \
+  tests/reference/templates/vicuna.jinja \
+  tests/reference/templates/zephyr.jinja

@@ -309,6 +309,13 @@ MISC = ["1 if true", "1 if false", "'a' if missing else 'b'", "(1 if false) is d
         "[1, 2, 3]|select('odd')|list", "[1, 2, 3]|select('gt', 1)|list", "[1, 2, 3]|select('>', 1)|list", "[1, 2, 3]|reject('==', 2)|list", "[1, none]|select('nosuch')|list", "[]|select('nosuch')|list", "[1]|select(1)|list", "[1]|map('nosuch')|list", "[1]|map|list", "['a']|map('replace', 'a', 'b')|list", "[{'a': 1}]|map(attribute='a', x=1)|list",
         "\"\\xZZ\"", "'\\N{DASH}' == '' or true", "'tab\\there'", "'\\0'|length", "'\\777'|length", "loop", "loop is defined", "caller is defined", "varargs is defined", "true.x", "True", "None", "False", "TRUE", "null", "9223372036854775807", "-9223372036854775807 - 1", "9223372036854775807 + 1", "2 ** 62", "2 ** 64", "10 ** 18 * 10", "'a' * 10 ** 2 == 'a' * 100"]
 
+SAFE = ["'<'|safe + '&'", "'&' + '<'|safe", "('<'|safe + '>')|e", "'<'|e|e", "'<'|e|forceescape", "'<'|safe ~ '&'",
+        "('<'|safe ~ '&') + '<'", "('<a>'|safe).strip() + '<'", "('<a>'|safe)[1:] + '<'", "'<'|safe * 2 + '>'",
+        "('<'|safe)|upper + '<'", "('<b>'|safe)|trim + '<'", "('<%s>'|safe) % '<'", "('<'|safe)|string + '<'",
+        "['<'|safe, '&']|join(',') + '<'", "('<'|safe)|replace('x', 'y') + '<'", "'<'|safe == '<'", "'<'|safe is escaped",
+        "('a,<'|safe).split(',')[1] + '<'", "('<'|safe)|tojson + '<'", "('<x'|safe)|title + '<'", "('<'|safe)|default('x') + '<'",
+        "{'a': '<'|safe}.a + '<'", "'<'|safe in '<x'", "('<'|safe)|list|first + '<'", "('<'|safe) + 1", "'%s' % ('<'|safe) + '<'"]
+
 STATEMENTS = [
     "{% for i in range(3) %}{{ i }}{% if not loop.last %},{% endif %}{% endfor %}",
     "{% for i in [] %}x{% else %}empty{% endfor %}", "{% for i in missing %}x{% else %}empty{% endfor %}",
@@ -383,7 +390,7 @@ def test_expressions():
         check("method", "{{ (%s).%s }}" % (v, m), VARS)
     for v, s in sample(VALUES, SLICES):
         check("subscript", "{%% set v = %s %%}{{ v%s }}" % (v, s), VARS)
-    for e in FORMATS + MISC:
+    for e in FORMATS + MISC + SAFE:
         check("expression", "{{ %s }}" % e, VARS)
     for v in VALUES:
         check("print", "{{ %s }}|{{ [%s] }}|{{ (%s) ~ '' }}|{{ (%s)|string }}" % (v, v, v, v), VARS)
