@@ -9,6 +9,14 @@
 #include "model/gguf.h"
 #include "model/tokenizer.h"
 
+/* Names are checked where the option is (cli_check_model()). */
+static enum sn_kv_type kv_type(const char *name)
+{
+    if (!name)
+        return SN_KV_AUTO;
+    return strcmp(name, "q8") == 0 ? SN_KV_Q8 : strcmp(name, "f32") == 0 ? SN_KV_F32 : SN_KV_F16;
+}
+
 static int open_all(const struct cli_model_opts *o, const struct sn_engine_cfg *wanted,
                     struct cli_session *s, struct sn_diag *d)
 {
@@ -27,7 +35,7 @@ static int open_all(const struct cli_model_opts *o, const struct sn_engine_cfg *
     struct sn_engine_cfg engine = wanted ? *wanted : (struct sn_engine_cfg){0};
     if (!engine.n_ctx)
         engine.n_ctx = o->n_ctx;
-    engine.kv_type = o->kv && strcmp(o->kv, "q8") == 0 ? SN_KV_Q8 : SN_KV_F16;
+    engine.kv_type = kv_type(o->kv);
     return sn_engine_new(s->llm, &engine, &s->engine, d);
 }
 

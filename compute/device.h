@@ -41,7 +41,9 @@ struct sn_rope {
 };
 
 enum { SN_KV_PAGE = 32 }; /* tokens a page holds */
-enum sn_kv_type { SN_KV_F16, SN_KV_Q8 }; /* Q8: int8 with a scale per token and head */
+/* AUTO is for callers that choose by the model (never for a device): F32 beside F32 weights, else
+ * F16. Q8: int8 with a scale per token and head. */
+enum sn_kv_type { SN_KV_AUTO, SN_KV_F16, SN_KV_Q8, SN_KV_F32 };
 
 /* One layer's keys are (n_kv_heads, head_k), values (n_kv_heads, head_v) a token. */
 struct sn_kv_shape {

@@ -5,6 +5,8 @@
 #include "llm/engine_impl.h"
 
 #include "base/mem.h"
+#include "compute/type.h"
+#include "model/gguf.h"
 
 enum { ROWS_MAX = 1 << 16, LOGIT_BYTES = 16 << 20 };
 
@@ -193,10 +195,13 @@ static int new_cache(struct sn_engine *e, const struct sn_engine_cfg *cfg, struc
     if (!shapes) return sn_fail(d, SN_ENOMEM, "llm: %u layers", h->n_layers);
     for (uint32_t i = 0; i < h->n_layers; i++)
         shapes[i] = (struct sn_kv_shape){h->layers[i].n_kv_heads, h->head_k, h->head_v};
+    /* a file of floats asks for exactness: halves would be its largest error by far */
+    const enum sn_kv_type by_weights = e->m->w.embd->type == SN_F32 ? SN_KV_F32 : SN_KV_F16;
+    const enum sn_kv_type type = cfg->kv_type == SN_KV_AUTO ? by_weights : cfg->kv_type;
     int rc = sn_pages_init(&e->pages, n_pages, d);
     if (rc == 0)
-        rc = sn_kv_new(e->dev, cfg->kv_type, shapes, h->n_layers, n_pages, &e->kv, d);
-    e->kv_bytes = sn_kv_page_bytes(cfg->kv_type, shapes, h->n_layers) * n_pages;
+        rc = sn_kv_new(e->dev, type, shapes, h->n_layers, n_pages, &e->kv, d);
+    e->kv_bytes = sn_kv_page_bytes(type, shapes, h->n_layers) * n_pages;
     e->pages_max = sn_min(n_pages, (e->n_ctx + (size_t)SN_KV_PAGE - 1) / SN_KV_PAGE);
     sn_free(shapes);
     return rc;

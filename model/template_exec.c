@@ -139,12 +139,19 @@ static int loop_variable(struct sn_jrun *r, struct sn_jscope *scope, struct sn_j
     return sn_jscope_set(r, scope, &name, v);
 }
 
+static int run_else(struct sn_jrun *r, const struct sn_jnode *n, struct sn_jscope *outer)
+{
+    struct sn_jscope *scope = sn_jscope_new(r, outer);
+    return scope ? sn_jexec_scoped(r, scope, n->orelse) : -(int)r->d->code;
+}
+
 static int run_loop(struct sn_jrun *r, struct sn_jloop *loop)
 {
     struct sn_jscope *scope = sn_jscope_new(r, loop->outer), *outer = r->scope;
     int rc = scope ? 0 : -(int)r->d->code;
     const struct sn_jnode *n = loop->node;
     const size_t n_items = loop->items->n;
+    bool completed = false;
     for (size_t i = 0; i < n_items && rc == 0; i++) {
         scope->n = 0; /* what one round sets, the next one does not see */
         loop->index0 = i;
@@ -154,13 +161,15 @@ static int run_loop(struct sn_jrun *r, struct sn_jloop *loop)
             rc = sn_jassign(r, n->a, loop->items->v[i]);
         if (rc == 0)
             rc = sn_jexec(r, n->body);
+        completed |= r->flow == SN_J_RUN;
         if (r->flow == SN_J_BREAK)
             break;
         r->flow = SN_J_RUN;
     }
     r->flow = SN_J_RUN;
     r->scope = outer;
-    return rc;
+    /* Jinja runs `else` also when no round came to its end. */
+    return rc < 0 || completed ? rc : run_else(r, n, loop->outer);
 }
 
 static int start_loop(struct sn_jrun *r, const struct sn_jnode *n, struct sn_jscope *outer,
@@ -173,10 +182,8 @@ static int start_loop(struct sn_jrun *r, const struct sn_jnode *n, struct sn_jsc
         rc = filter_items(r, n, l, &l);
     if (rc < 0)
         return rc;
-    if (l->n == 0) {
-        struct sn_jscope *scope = sn_jscope_new(r, outer);
-        return scope ? sn_jexec_scoped(r, scope, n->orelse) : -(int)r->d->code;
-    }
+    if (l->n == 0)
+        return run_else(r, n, outer);
     struct sn_jlist *copy = sn_jalloc(r, sizeof *copy); /* the body may change the list */
     if (!copy)
         return -(int)r->d->code;

@@ -173,9 +173,7 @@ static int f_truncate(struct sn_jrun *r, const struct sn_jcall *c, struct sn_jva
     static const struct sn_jstr dots = {.s = "...", .n = 3};
     const struct sn_jstr *s, *end = &dots;
     int64_t length, leeway;
-    int rc = sn_jarg_str(r, c->self, "truncate", &s);
-    if (rc == 0)
-        rc = sn_jarg_int(r, c->a[0], 255, &length);
+    int rc = sn_jarg_int(r, c->a[0], 255, &length);
     if (rc == 0 && c->a[2].kind != SN_J_ABSENT)
         rc = sn_jarg_str(r, c->a[2], "truncate", &end);
     if (rc == 0)
@@ -185,8 +183,13 @@ static int f_truncate(struct sn_jrun *r, const struct sn_jcall *c, struct sn_jva
     const int64_t n_end = (int64_t)sn_jstr_chars(end);
     if (length < n_end || leeway < 0)
         return sn_jfail(r, SN_EINVAL, "truncate to %lld characters", (long long)length);
-    if ((int64_t)sn_jstr_chars(s) - leeway <= length)
-        return sn_jstr_view(r, s, 0, s->n, out);
+    *out = c->self;
+    const int64_t n = sn_jlen(c->self);
+    if (n >= 0 && n - leeway <= length)
+        return 0;
+    rc = sn_jarg_str(r, c->self, "truncate", &s);
+    if (rc < 0)
+        return rc;
     size_t keep = sn_jstr_at(s, (size_t)(length - n_end));
     const char *space = sn_jtruth(c->a[1]) || !keep ? NULL : memrchr(s->s, ' ', keep);
     if (space)

@@ -102,10 +102,10 @@ static int put_number(struct sn_jbuf *b, const struct spec *f, bool negative, co
         group_digits(text, cap, f->group, each);
     const struct sn_jstr body = {.s = text, .n = strlen(text)};
     struct spec g = *f;
-    if (f->zero && !f->align) {
-        g.align = '=';
+    if (f->zero && f->fill == ' ' && f->align != '<')
         g.fill = '0';
-    }
+    if (f->zero && !f->align)
+        g.align = '=';
     put_padded(b, &g, '>', head, &body);
     return 0;
 }
@@ -324,7 +324,8 @@ int sn_jformat_percent(struct sn_jrun *r, const struct sn_jstr *fmt, struct sn_j
             return rc;
     }
     const bool all = args.kind == SN_J_TUPLE ? p.next == args.u.list->n
-                     : args.kind == SN_J_DICT || args.kind == SN_J_LIST || p.single_used;
+                     : p.single_used || (args.kind != SN_J_STR && sn_jlen(args) >= 0 &&
+                                         args.kind != SN_J_VIEW); /* a mapping, to Python */
     if (!all)
         return sn_jfail(r, SN_EINVAL, "not all arguments were used by the format string");
     return sn_jbuf_done(&b, out);
@@ -358,6 +359,8 @@ static int read_spec(struct reader *k, struct spec *f)
     }
     f->alt = accept(k, '#');
     f->zero = accept(k, '0');
+    if (f->zero && f->fill == ' ')
+        f->fill = '0';
     f->width = read_number(k);
     if (peek(k) == ',' || peek(k) == '_')
         f->group = k->s->s[k->at++];
@@ -386,8 +389,6 @@ static int braces_value(struct sn_jrun *r, struct sn_jval v, const struct sn_jst
         return rc;
     if (v.kind == SN_J_STR && (f.type == 's' || !f.type) && !f.sign && !f.alt && !f.group &&
         f.align != '=') {
-        if (f.zero && !f.align)
-            f.fill = '0';
         return put_str(r, b, &f, v, '<');
     }
     if (v.kind == SN_J_FLOAT || (sn_jis_number(v) && f.type && strchr("eEfFgG%", f.type)))
@@ -447,7 +448,8 @@ static int braces_field(struct braces *p, const struct sn_jstr *s, struct sn_jva
 {
     size_t at = until(s, 0, ".[");
     const struct sn_jstr first = {s->s, NULL, at, NULL};
-    int rc = braces_arg(p, &first, out);
+    int rc = at == 0 && s->n ? sn_jfail(p->r, SN_EINVAL, "a malformed field in a format")
+                             : braces_arg(p, &first, out);
     while (at < s->n && rc == 0) {
         const bool attr = s->s[at] == '.';
         const size_t end = until(s, at + 1, attr ? ".[" : "]");

@@ -22,7 +22,7 @@ static int g_range(struct sn_jrun *r, const struct sn_jcall *c, struct sn_jval *
     struct sn_jrange *g = rc == 0 ? sn_jalloc(r, sizeof *g) : NULL;
     if (!g)
         return rc < 0 ? rc : -(int)r->d->code;
-    *g = (struct sn_jrange){start, step, 0};
+    *g = (struct sn_jrange){start, stop, step, 0};
     *out = (struct sn_jval){.kind = SN_J_RANGE, .u.range = g};
     if (step > 0 ? stop <= start : stop >= start)
         return 0;

@@ -87,7 +87,7 @@ struct sn_jdict {            /* keeps the order of insertion */
     uint32_t *index;         /* open addressing, entry number + 1; NULL while small */
     size_t n_index;          /* a power of two */
 };
-struct sn_jrange { int64_t start, step, n; };
+struct sn_jrange { int64_t start, stop, step, n; };
 struct sn_jview {            /* dict.keys(), .values(), .items() */
     struct sn_jdict *dict;
     char what;               /* 'k', 'v', 'i' */

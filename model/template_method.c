@@ -67,11 +67,11 @@ static int l_pop(struct sn_jrun *r, const struct sn_jcall *c, struct sn_jval *ou
 
 static int find_item(struct sn_jrun *r, const struct sn_jcall *c, size_t *at, int64_t *count)
 {
-    const struct sn_jlist *l = self_list(c);
-    int rc = 0;
+    const struct sn_jlist *l;
+    int rc = sn_jitems(r, c->self, &l);
     *at = SIZE_MAX;
     *count = 0;
-    for (size_t i = 0; i < l->n && rc == 0; i++) {
+    for (size_t i = 0; rc == 0 && i < l->n; i++) {
         bool same = false;
         rc = sn_jequal(r, l->v[i], c->a[0], &same);
         if (same && !(*count)++)
@@ -332,7 +332,7 @@ const struct sn_jbuiltin *sn_jfind_method(struct sn_jval v, const struct sn_jstr
         b = sn_jfind(sn_jstr_methods, name);
         return b ? b : sn_jfind(sn_jstr_checks, name);
     case SN_J_LIST: return sn_jfind(list_methods, name);
-    case SN_J_TUPLE: return sn_jfind(tuple_methods, name);
+    case SN_J_TUPLE: case SN_J_RANGE: return sn_jfind(tuple_methods, name);
     case SN_J_DICT: return sn_jfind(dict_methods, name);
     case SN_J_LOOP: return sn_jfind(loop_methods, name);
     case SN_J_FUNC: return v.u.func->cycle ? sn_jfind(cycler_methods, name) : NULL;

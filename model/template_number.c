@@ -58,8 +58,10 @@ static int parse_int(struct sn_jrun *r, const struct sn_jstr *s, int64_t base, b
 
 static int truncated(struct sn_jrun *r, double f, struct sn_jval *out)
 {
-    if (!(fabs(f) < 9.2e18))
-        return sn_jfail(r, isfinite(f) ? SN_ELIMIT : SN_EINVAL, "%g as an integer", f);
+    if (!isfinite(f))
+        return sn_jfail(r, SN_EINVAL, "%g is no integer", f);
+    if (fabs(f) >= 9.2e18)
+        return sn_jfail(r, SN_ELIMIT, "an integer beyond 64 bits");
     *out = sn_jint((int64_t)f);
     return 0;
 }
@@ -155,7 +157,7 @@ static int f_round(struct sn_jrun *r, const struct sn_jcall *c, struct sn_jval *
     const double unit = pow(10, (double)digits), x = sn_jto_double(c->self) * unit;
     if (!isfinite(x) || unit == 0)
         return sn_jfail(r, SN_EINVAL, "round: out of range");
-    *out = sn_jfloat((up ? ceil(x) : floor(x)) / unit);
+    *out = sn_jfloat((up ? ceil(x) : floor(x)) / unit + 0.0); /* never -0.0 */
     return 0;
 }
 

@@ -90,6 +90,13 @@ static double floor_mod(double a, double b)
     return m != 0 ? m : copysign(0.0, b);
 }
 
+/* By way of the remainder, which is exact; zero keeps the quotient's sign. */
+static double floor_div(double a, double b)
+{
+    const double q = (a - floor_mod(a, b)) / b, whole = floor(q);
+    return q == 0 ? copysign(0.0, a / b) : q - whole > 0.5 ? whole + 1 : whole;
+}
+
 static int power_float(struct sn_jrun *r, double a, double b, struct sn_jval *out)
 {
     if ((a == 0 && b < 0) || (a < 0 && b != floor(b) && !isinf(a) && !isinf(b)))
@@ -111,7 +118,7 @@ static int binary_float(struct sn_jrun *r, int op, double a, double b, struct sn
     case '*': *out = sn_jfloat(a * b); return 0;
     case '/': *out = sn_jfloat(a / b); return 0;
     case '%': *out = sn_jfloat(floor_mod(a, b)); return 0;
-    case SN_JO_FLOORDIV: *out = sn_jfloat(floor((a - floor_mod(a, b)) / b + 0.5)); return 0;
+    case SN_JO_FLOORDIV: *out = sn_jfloat(floor_div(a, b)); return 0;
     default: return power_float(r, a, b, out);
     }
 }
@@ -408,7 +415,7 @@ static int slice_range(struct sn_jrun *r, const struct sn_jval b[3], int64_t n,
     }
     const int64_t span = step > 0 ? v[1] - v[0] : v[0] - v[1];
     const uint64_t stride = step > 0 ? (uint64_t)step : 0 - (uint64_t)step;
-    *out = (struct sn_jrange){v[0], step,
+    *out = (struct sn_jrange){v[0], v[1], step,
                               span <= 0 ? 0 : (int64_t)(((uint64_t)span - 1) / stride) + 1};
     return 0;
 }
@@ -462,9 +469,11 @@ int sn_jslice(struct sn_jrun *r, struct sn_jval v, const struct sn_jval bounds[3
     struct sn_jrange *part = sn_jalloc(r, sizeof *part);
     if (!part)
         return -(int)r->d->code;
-    /* an empty part never multiplies: the sum stays within the outer range */
-    *part = (struct sn_jrange){v.u.range->start + (g.n ? g.start * v.u.range->step : 0),
-                               g.n > 1 ? v.u.range->step * g.step : 1, g.n};
+    /* What is used stays within the outer range; the stop may wrap, and is only printed. */
+    const uint64_t start = (uint64_t)v.u.range->start, step = (uint64_t)v.u.range->step;
+    *part = (struct sn_jrange){(int64_t)(start + (uint64_t)g.start * step),
+                               (int64_t)(start + (uint64_t)g.stop * step),
+                               (int64_t)(step * (uint64_t)g.step), g.n};
     *out = (struct sn_jval){.kind = SN_J_RANGE, .u.range = part};
     return 0;
 }

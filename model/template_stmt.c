@@ -15,15 +15,18 @@ static int expect_block_end(struct sn_jparser *p)
     return sn_jparse_advance(p);
 }
 
+/* '%}', before which a colon may stand as in Python */
+static int head_end(struct sn_jparser *p)
+{
+    const int rc = sn_jparse_is_op(p, ':') ? sn_jparse_advance(p) : 0;
+    return rc < 0 ? rc : expect_block_end(p);
+}
+
 /* '%}' body '{% end' : the rest of most statements. */
 static int parse_block(struct sn_jparser *p, const char *end, struct sn_jnode **body)
 {
     const char *const ends[] = {end, NULL};
-    int rc = 0;
-    if (sn_jparse_is_op(p, ':'))
-        rc = sn_jparse_advance(p);
-    if (rc == 0)
-        rc = expect_block_end(p);
+    int rc = head_end(p);
     if (rc == 0)
         rc = parse_body(p, ends, body);
     return rc < 0 ? rc : sn_jparse_advance(p);
@@ -37,7 +40,7 @@ static int parse_if(struct sn_jparser *p, struct sn_jnode *n)
         if (rc == 0)
             rc = sn_jparse_tuple(p, false, &n->a);
         if (rc == 0)
-            rc = expect_block_end(p);
+            rc = head_end(p);
         if (rc == 0)
             rc = parse_body(p, ends, &n->body);
         if (rc < 0)
@@ -83,10 +86,8 @@ static int parse_for(struct sn_jparser *p, struct sn_jnode *n)
 {
     static const char *const ends[] = {"else", "endfor", NULL};
     int rc = parse_for_head(p, n);
-    if (rc == 0 && sn_jparse_is_op(p, ':'))
-        rc = sn_jparse_advance(p);
     if (rc == 0)
-        rc = expect_block_end(p);
+        rc = head_end(p);
     if (rc < 0)
         return rc;
     p->loops++;

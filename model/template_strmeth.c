@@ -21,6 +21,7 @@ MAP(lower, 'l')
 MAP(capitalize, 'c')
 MAP(title, 't')
 MAP(swapcase, 's')
+MAP(casefold, 'f')
 
 static int strip(struct sn_jrun *r, const struct sn_jcall *c, char ends, struct sn_jval *out)
 {
@@ -440,7 +441,7 @@ const struct sn_jbuiltin sn_jstr_methods[] = {
     {"endswith", "suffix start end", 1, m_endswith},
     {"upper", "", 0, m_upper},
     {"lower", "", 0, m_lower},
-    {"casefold", "", 0, m_lower},
+    {"casefold", "", 0, m_casefold},
     {"capitalize", "", 0, m_capitalize},
     {"title", "", 0, m_title},
     {"swapcase", "", 0, m_swapcase},

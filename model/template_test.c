@@ -83,7 +83,7 @@ static int t_callable(struct sn_jrun *r, const struct sn_jcall *c, struct sn_jva
 static int t_sameas(struct sn_jrun *r, const struct sn_jcall *c, struct sn_jval *out)
 {
     const struct sn_jval a = c->self, b = c->a[0];
-    bool same = a.kind == b.kind;
+    bool same = a.kind == b.kind && a.kind != SN_J_UNDEF;
     int rc = 0;
     if (same && (a.kind == SN_J_LIST || a.kind == SN_J_TUPLE || a.kind == SN_J_DICT ||
                  a.kind == SN_J_RANGE))
@@ -214,18 +214,26 @@ static int t_upper(struct sn_jrun *r, const struct sn_jcall *c, struct sn_jval *
     return one_case(r, c, true, out);
 }
 
+/* Python looks the value up in a dict, where lists cannot be keys. */
+static int check_key(struct sn_jrun *r, struct sn_jval v)
+{
+    struct sn_jdict none = {0};
+    struct sn_jpair *p;
+    return sn_jdict_find(r, &none, v, &p);
+}
+
 static int t_filter(struct sn_jrun *r, const struct sn_jcall *c, struct sn_jval *out)
 {
-    (void)r;
+    const int rc = check_key(r, c->self);
     *out = sn_jbool(c->self.kind == SN_J_STR && sn_jfind_filter(c->self.u.s));
-    return 0;
+    return rc;
 }
 
 static int t_test(struct sn_jrun *r, const struct sn_jcall *c, struct sn_jval *out)
 {
-    (void)r;
+    const int rc = check_key(r, c->self);
     *out = sn_jbool(c->self.kind == SN_J_STR && sn_jfind_test(c->self.u.s));
-    return 0;
+    return rc;
 }
 
 /* --- str.isalpha() and the like: every character is, and there is one ---------------------- */

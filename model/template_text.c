@@ -138,7 +138,7 @@ static int repr_dict(struct sn_jrun *r, const struct sn_jdict *x, struct sn_jbuf
 static int repr_range(const struct sn_jrange *g, struct sn_jbuf *b)
 {
     char text[96];
-    const long long start = g->start, step = g->step, stop = start + g->n * step;
+    const long long start = g->start, step = g->step, stop = g->stop;
     snprintf(text, sizeof text, step == 1 ? "range(%lld, %lld)" : "range(%lld, %lld, %lld)", start,
              stop, step);
     sn_jbuf_lit(b, text);

@@ -103,7 +103,17 @@ static bool splits_words(uint32_t cp)
     return sn_jspace(cp) || (cp < 0x80 && cp && strchr("-({[<", (int)cp));
 }
 
-/* 'u' upper, 'l' lower, 'c' capitalize, 't' str.title(), 'j' Jinja's title filter, 's' swapcase */
+static void put_folded(struct sn_jbuf *b, uint32_t cp, uint8_t from)
+{
+    utf8proc_int32_t to[8];
+    const utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)cp, to, 8,
+                                                       UTF8PROC_CASEFOLD, NULL);
+    for (utf8proc_ssize_t i = 0; i < n && i < 8; i++)
+        sn_jbuf_cp(b, (uint32_t)to[i], from);
+}
+
+/* 'u' upper, 'l' lower, 'c' capitalize, 't' str.title(), 'j' Jinja's title filter, 's' swapcase,
+ * 'f' casefold */
 int sn_jstr_map(struct sn_jrun *r, const struct sn_jstr *s, char how, struct sn_jval *out)
 {
     int rc = sn_jtick(r, s->n / 8);
@@ -118,16 +128,18 @@ int sn_jstr_map(struct sn_jrun *r, const struct sn_jstr *s, char how, struct sn_
         size_t skip;
         const bool before = at + len < s->n &&
                             is_cased(sn_jutf8(s->s + at + len, s->n - at - len, &skip));
-        const bool up = how == 'u' || (how != 'l' && how != 's' && begin) ||
+        const bool up = how == 'u' || (strchr("ctj", how) && begin) ||
                         (how == 's' && category(cp) == UTF8PROC_CATEGORY_LL);
-        if (up)
+        if (how == 'f')
+            put_folded(&b, cp, from);
+        else if (up)
             put_upper(&b, cp, from, how == 'c' || how == 't');
         else if (how == 's' && category(cp) != UTF8PROC_CATEGORY_LU)
             sn_jbuf_cp(&b, cp, from);
         else
             put_lower(&b, cp, from, after, before);
-        after = is_cased(cp);
-        begin = how == 't' ? !after : how == 'j' ? splits_words(cp) : false;
+        after = is_cased(cp) && !(how == 'j' && up); /* Jinja lowers the rest on its own */
+        begin = how == 't' ? !is_cased(cp) : how == 'j' ? splits_words(cp) : false;
     }
     return sn_jbuf_done(&b, out);
 }

@@ -107,7 +107,10 @@ static int encode_fragment(struct sn_tok_work *w, const char *s, size_t n)
 
 /* Without SN_TOK_SPECIAL the text of a control token is passed over whole, as tokenizers does it:
  * user-defined tokens are not looked for within. */
-static int encode_fragments(struct sn_tok_work *w, const char *text, size_t n, unsigned flags)
+/* plain (or NULL): bytes that no control token may hold. What stands between recognised tokens is
+ * one fragment whatever its origin, so that merges are those of the whole text. */
+static int encode_fragments(struct sn_tok_work *w, const char *text, const uint8_t *plain, size_t n,
+                            unsigned flags)
 {
     const struct sn_tokenizer *t = w->t;
     size_t done = 0, at, len;
@@ -115,7 +118,8 @@ static int encode_fragments(struct sn_tok_work *w, const char *text, size_t n, u
         const int32_t id = sn_tok_specials_next(&t->specials, t, text, n, from, &at, &len);
         if (id < 0)
             break;
-        if (!(flags & SN_TOK_SPECIAL) && t->type[id] != SN_TOK_USER)
+        const bool data = plain && memchr(plain + at, 1, len);
+        if ((data || !(flags & SN_TOK_SPECIAL)) && t->type[id] != SN_TOK_USER)
             continue;
         int rc = encode_fragment(w, text + done, at - done);
         if (rc == 0)
@@ -130,6 +134,12 @@ static int encode_fragments(struct sn_tok_work *w, const char *text, size_t n, u
 int sn_tokenizer_encode(const struct sn_tokenizer *t, const char *text, size_t n, unsigned flags,
                         struct sn_ids *ids, struct sn_diag *d)
 {
+    return sn_tokenizer_encode_masked(t, text, NULL, n, flags, ids, d);
+}
+
+int sn_tokenizer_encode_masked(const struct sn_tokenizer *t, const char *text, const uint8_t *plain,
+                               size_t n, unsigned flags, struct sn_ids *ids, struct sn_diag *d)
+{
     if (n > SN_TOK_TEXT_MAX)
         return sn_fail(d, SN_ELIMIT, "tokenizer: a text of %zu bytes, more than %zu", n,
                        SN_TOK_TEXT_MAX);
@@ -139,7 +149,7 @@ int sn_tokenizer_encode(const struct sn_tokenizer *t, const char *text, size_t n
     if (flags & SN_TOK_BOS_EOS && t->add_bos && t->bos >= 0)
         rc = sn_ids_push(ids, t->bos, d);
     if (rc == 0)
-        rc = encode_fragments(&w, text, n, flags);
+        rc = encode_fragments(&w, text, plain, n, flags);
     if (rc == 0 && flags & SN_TOK_BOS_EOS && t->add_eos && t->eos >= 0)
         rc = sn_ids_push(ids, t->eos, d);
     sn_tok_work_fini(&w);

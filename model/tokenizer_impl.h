@@ -69,16 +69,23 @@ int sn_tok_split(const struct sn_tok_splitter *s, const char *text, size_t n, sn
                  void *ctx, struct sn_diag *d);
 
 /* --- strings to ids, pairs to merges: open addressing with a secret seed --- */
+struct sn_tok_slot {
+    uint32_t tag;             /* the hash's upper half: tells most other texts apart unread */
+    uint32_t id1;             /* id + 1, 0 = empty */
+};
 struct sn_tok_index {
     const char *bytes;        /* token i: [at[i], at[i+1]) */
     const uint32_t *at;
-    uint32_t *slot;           /* id + 1, 0 = empty */
+    struct sn_tok_slot *slot;
     size_t mask;
     uint64_t seed;
+    bool unique;              /* no two tokens have the same text */
 };
 int sn_tok_index_build(struct sn_tok_index *x, const char *bytes, const uint32_t *at, size_t n,
                        struct sn_diag *d);
 int32_t sn_tok_index_find(const struct sn_tok_index *x, const char *s, size_t n); /* or -1 */
+/* Begins to bring in what a find of s will read. */
+void sn_tok_index_prefetch(const struct sn_tok_index *x, const char *s, size_t n);
 void sn_tok_index_fini(struct sn_tok_index *x);
 
 struct sn_tok_merge {
@@ -92,6 +99,7 @@ struct sn_tok_merges {
     uint64_t seed;
 };
 int sn_tok_merges_init(struct sn_tok_merges *m, size_t n, struct sn_diag *d);
+void sn_tok_merges_prefetch(const struct sn_tok_merges *m, int32_t left, int32_t right);
 /* The first of equal pairs stays. */
 void sn_tok_merges_add(struct sn_tok_merges *m, struct sn_tok_merge merge);
 const struct sn_tok_merge *sn_tok_merges_find(const struct sn_tok_merges *m, int32_t left,
@@ -164,8 +172,8 @@ int sn_tok_nfc(const char *text, size_t n, struct sn_strbuf *out, struct sn_diag
 
 /* --- characters --- */
 enum sn_utf8 { SN_UTF8_OK, SN_UTF8_BAD, SN_UTF8_CUT };
-/* Looks at the character that s begins with (n > 0). *len: its bytes; when BAD, those to skip as one
- * unit (Unicode's maximal subpart); CUT: all n bytes begin a character that needs more. */
+/* Looks at the character that s begins with (n > 0). *len: its bytes; when BAD, those to skip as
+ * one unit (Unicode's maximal subpart); CUT: all n bytes begin a character that needs more. */
 enum sn_utf8 sn_utf8_step(const char *s, size_t n, size_t *len);
 /* The byte alphabet of GPT-2: what stands for byte b, and which byte a code point stands for (-1:
  * none). */

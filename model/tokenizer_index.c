@@ -8,7 +8,8 @@
 
 /* Two hash tables with linear probing, at most half full: text to id, and pair of ids to merge.
  * Vocabularies come from strangers, so the hash is keyed with a secret of each table: nobody can
- * prepare strings that all collide. */
+ * prepare strings that all collide. The tables are large and read at random: they lie on huge
+ * pages where there are any. */
 
 static uint64_t secret_seed(const void *salt)
 {
@@ -48,6 +49,20 @@ static size_t slots_for(size_t n)
     return slots;
 }
 
+/* The slot that holds s, or the empty one where it would go. */
+static struct sn_tok_slot *probe(const struct sn_tok_index *x, const char *s, size_t n, uint64_t h)
+{
+    for (size_t i = h & x->mask;; i = (i + 1) & x->mask) {
+        struct sn_tok_slot *slot = &x->slot[i];
+        if (!slot->id1)
+            return slot;
+        const uint32_t *at = x->at + (slot->id1 - 1);
+        if (slot->tag == (uint32_t)(h >> 32) && at[1] - at[0] == n &&
+            memcmp(x->bytes + at[0], s, n) == 0)
+            return slot;
+    }
+}
+
 int sn_tok_index_build(struct sn_tok_index *x, const char *bytes, const uint32_t *at, size_t n,
                        struct sn_diag *d)
 {
@@ -55,36 +70,40 @@ int sn_tok_index_build(struct sn_tok_index *x, const char *bytes, const uint32_t
     x->bytes = bytes;
     x->at = at;
     x->seed = secret_seed(x);
-    x->slot = sn_calloc(slots, sizeof *x->slot);
+    x->slot = sn_malloc_aligned(slots * sizeof *x->slot);
     if (!x->slot)
         return sn_fail(d, SN_ENOMEM, "tokenizer: index of %zu tokens", n);
+    memset(x->slot, 0, slots * sizeof *x->slot);
     x->mask = slots - 1;
+    x->unique = true;
     for (size_t i = 0; i < n; i++) {
         const char *s = bytes + at[i];
         const size_t len = at[i + 1] - at[i];
-        if (!len || sn_tok_index_find(x, s, len) >= 0)
-            continue; /* the first of equal texts is found, an empty one never */
-        size_t at_slot = hash_bytes(s, len, x->seed) & x->mask;
-        while (x->slot[at_slot])
-            at_slot = (at_slot + 1) & x->mask;
-        x->slot[at_slot] = (uint32_t)i + 1;
+        if (!len)
+            continue; /* an empty text is never found */
+        const uint64_t h = hash_bytes(s, len, x->seed);
+        struct sn_tok_slot *slot = probe(x, s, len, h);
+        if (slot->id1)
+            x->unique = false; /* of equal texts the first is found */
+        else
+            *slot = (struct sn_tok_slot){.tag = (uint32_t)(h >> 32), .id1 = (uint32_t)i + 1};
     }
     return 0;
 }
 
 int32_t sn_tok_index_find(const struct sn_tok_index *x, const char *s, size_t n)
 {
-    for (size_t i = hash_bytes(s, n, x->seed) & x->mask; x->slot[i]; i = (i + 1) & x->mask) {
-        const uint32_t id = x->slot[i] - 1;
-        if (x->at[id + 1] - x->at[id] == n && memcmp(x->bytes + x->at[id], s, n) == 0)
-            return (int32_t)id;
-    }
-    return -1;
+    return (int32_t)probe(x, s, n, hash_bytes(s, n, x->seed))->id1 - 1;
+}
+
+void sn_tok_index_prefetch(const struct sn_tok_index *x, const char *s, size_t n)
+{
+    __builtin_prefetch(&x->slot[hash_bytes(s, n, x->seed) & x->mask]);
 }
 
 void sn_tok_index_fini(struct sn_tok_index *x)
 {
-    sn_free(x->slot);
+    sn_free_aligned(x->slot);
     *x = (struct sn_tok_index){0};
 }
 
@@ -97,7 +116,7 @@ static size_t pair_slot(const struct sn_tok_merges *m, int32_t left, int32_t rig
 int sn_tok_merges_init(struct sn_tok_merges *m, size_t n, struct sn_diag *d)
 {
     const size_t slots = slots_for(n);
-    m->slot = sn_malloc_array(slots, sizeof *m->slot);
+    m->slot = sn_malloc_aligned(slots * sizeof *m->slot);
     if (!m->slot)
         return sn_fail(d, SN_ENOMEM, "tokenizer: index of %zu merges", n);
     m->mask = slots - 1;
@@ -105,6 +124,11 @@ int sn_tok_merges_init(struct sn_tok_merges *m, size_t n, struct sn_diag *d)
     for (size_t i = 0; i < slots; i++)
         m->slot[i].rank = SN_TOK_NO_RANK;
     return 0;
+}
+
+void sn_tok_merges_prefetch(const struct sn_tok_merges *m, int32_t left, int32_t right)
+{
+    __builtin_prefetch(&m->slot[pair_slot(m, left, right)], 1);
 }
 
 void sn_tok_merges_add(struct sn_tok_merges *m, struct sn_tok_merge merge)
@@ -128,6 +152,6 @@ const struct sn_tok_merge *sn_tok_merges_find(const struct sn_tok_merges *m, int
 
 void sn_tok_merges_fini(struct sn_tok_merges *m)
 {
-    sn_free(m->slot);
+    sn_free_aligned(m->slot);
     *m = (struct sn_tok_merges){0};
 }

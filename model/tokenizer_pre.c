@@ -17,7 +17,8 @@
  * * - Falcon cuts numbers after the byte alphabet was applied, so bytes whose stand-ins are numbers
  *   (B2 B3 B9 BC BD BE: superscripts and fractions) are cut out of other characters too. */
 
-#define WS "\\t-\\r \\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
+#define WS "\\t-\\r \\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}" \
+    "\\x{202f}\\x{205f}\\x{3000}"
 #define SPACE "[" WS "]"
 #define NOT_SPACE "[^" WS "]"
 #define SPACES_END SPACE "+(?!" NOT_SPACE ")|" SPACE "+"
@@ -77,8 +78,8 @@
 #define BLOOM " ?[^(" WS "|.,!?\\x{2026}\\x{3002}\\x{ff0c}\\x{3001}\\x{964}\\x{6d4}\\x{60c})]+"
 
 static const struct sn_tok_family families[] = {
-    {"gpt-2 gpt2 phi-2 jina-es jina-de jina-v2-es jina-v2-de jina-v1-en jina-v2-code gigachat a.x-4.0 mellum exaone4 granite-docling jais trillion "
-     "roberta-bpe", 0, {{GPT2, 0}}},
+    {"gpt-2 gpt2 phi-2 jina-es jina-de jina-v2-es jina-v2-de jina-v1-en jina-v2-code "
+     "gigachat a.x-4.0 mellum exaone4 granite-docling jais trillion roberta-bpe", 0, {{GPT2, 0}}},
     {"olmo mpt modern-bert", SN_PRE_NFC, {{GPT2, 0}}},
     {"smollm starcoder refact codeshell exaone minerva-7b mellum2", 0, {{"\\p{N}", 0}, {GPT2, 0}}},
     {"command-r", SN_PRE_NFC, {{"\\p{N}", 0}, {GPT2, 0}}},

@@ -197,27 +197,85 @@ static bool may_result(const struct sn_tokenizer *t, int32_t id)
     return id >= 0 && t->type[id] != SN_TOK_CONTROL && t->type[id] != SN_TOK_UNKNOWN;
 }
 
-/* "left right" as a merge; one that names what is not in the vocabulary is of no effect. */
-static int read_merge(struct sn_tokenizer *t, const struct sn_gguf *g, const char *s, size_t n,
-                      size_t i, char *joined, struct sn_diag *d)
+/* One string of tokenizer.ggml.merges: "left right". */
+struct merge_text {
+    const char *left, *right;
+    size_t n_left, n_right;
+};
+
+static int parse_merge(const struct sn_gguf *g, const struct sn_gguf_value *v, size_t i,
+                       struct merge_text *m, struct sn_diag *d)
 {
+    size_t n;
+    const char *s = sn_gguf_at_string(v, i, &n);
     const char *space = n > 2 ? memchr(s + 1, ' ', n - 1) : NULL;
     if (!space || space + 1 == s + n)
         return sn_fail(d, SN_EFORMAT, "%s: merge %zu is not two texts with a space between",
                        sn_gguf_name(g), i);
-    const size_t n_left = (size_t)(space - s), n_right = n - n_left - 1;
-    if (n - 1 > t->longest)
-        return 0;
-    memcpy(joined, s, n_left);
-    memcpy(joined + n_left, space + 1, n_right);
-    const struct sn_tok_merge m = {
-        .left = sn_tok_index_find(&t->index, s, n_left),
-        .right = sn_tok_index_find(&t->index, space + 1, n_right),
-        .rank = (uint32_t)i,
-        .id = sn_tok_index_find(&t->index, joined, n - 1),
+    *m = (struct merge_text){.left = s, .right = space + 1, .n_left = (size_t)(space - s),
+                             .n_right = n - (size_t)(space - s) - 1};
+    return 0;
+}
+
+/* The token that the two texts make. Vocabularies list most tokens in the order of their merges,
+ * so the one after the last result is tried before searching. */
+static int32_t merged_id(const struct sn_tokenizer *t, const struct merge_text *m, int32_t guess,
+                         char *joined)
+{
+    size_t n;
+    memcpy(joined, m->left, m->n_left);
+    memcpy(joined + m->n_left, m->right, m->n_right);
+    if (t->index.unique && guess > 0 && (size_t)guess < t->n) {
+        const char *s = sn_tok_text(t, guess, &n);
+        if (n == m->n_left + m->n_right && memcmp(s, joined, n) == 0)
+            return guess;
+    }
+    return sn_tok_index_find(&t->index, joined, m->n_left + m->n_right);
+}
+
+/* A merge that names what is not in the vocabulary is of no effect. */
+static struct sn_tok_merge resolve_merge(const struct sn_tokenizer *t, const struct merge_text *m,
+                                         size_t rank, int32_t *last, char *joined)
+{
+    struct sn_tok_merge none = {.rank = SN_TOK_NO_RANK};
+    if (m->n_left + m->n_right > t->longest)
+        return none;
+    const struct sn_tok_merge merge = {
+        .left = sn_tok_index_find(&t->index, m->left, m->n_left),
+        .right = sn_tok_index_find(&t->index, m->right, m->n_right),
+        .rank = (uint32_t)rank,
+        .id = *last = merged_id(t, m, *last + 1, joined),
     };
-    if (m.left >= 0 && m.right >= 0 && may_result(t, m.id))
-        sn_tok_merges_add(&t->merges, m);
+    return merge.left >= 0 && merge.right >= 0 && may_result(t, merge.id) ? merge : none;
+}
+
+/* Half a million look-ups wait for memory more than they compute, so a merge passes through in
+ * three steps with others between: its texts' slots are asked for, then its pair's, then it is
+ * put there. */
+static int add_merges(struct sn_tokenizer *t, const struct sn_gguf *g,
+                      const struct sn_gguf_value *v, char *joined, struct sn_diag *d)
+{
+    enum { AHEAD = 16 };
+    struct merge_text text[AHEAD];
+    struct sn_tok_merge merge[AHEAD];
+    int32_t last = -1;
+    for (size_t i = 0; i < v->count + 2 * AHEAD; i++) {
+        const size_t at = i % AHEAD;
+        if (i >= 2 * AHEAD && merge[at].rank != SN_TOK_NO_RANK)
+            sn_tok_merges_add(&t->merges, merge[at]);
+        if (i >= AHEAD && i - AHEAD < v->count) {
+            merge[at] = resolve_merge(t, &text[at], i - AHEAD, &last, joined);
+            sn_tok_merges_prefetch(&t->merges, merge[at].left, merge[at].right);
+        }
+        if (i >= v->count)
+            continue;
+        struct merge_text *m = &text[at];
+        const int rc = parse_merge(g, v, i, m, d);
+        if (rc < 0)
+            return rc;
+        sn_tok_index_prefetch(&t->index, m->left, sn_min(m->n_left, t->longest));
+        sn_tok_index_prefetch(&t->index, m->right, sn_min(m->n_right, t->longest));
+    }
     return 0;
 }
 
@@ -238,10 +296,7 @@ static int read_merges(struct sn_tokenizer *t, const struct sn_gguf *g, struct s
     char *joined = sn_malloc_array(t->longest, 1);
     if (!joined)
         return sn_fail(d, SN_ENOMEM, "%s: memory for the merges", sn_gguf_name(g));
-    for (size_t i = 0, n; rc == 0 && i < v->count; i++) {
-        const char *s = sn_gguf_at_string(v, i, &n);
-        rc = read_merge(t, g, s, n, i, joined, d);
-    }
+    rc = add_merges(t, g, v, joined, d);
     sn_free(joined);
     return rc;
 }

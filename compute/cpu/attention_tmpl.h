@@ -234,7 +234,7 @@ static void work_init(struct work *w, const struct sn_attn_tile *t)
     w->max_new = base + w->at.max_new;
     w->alpha = base + w->at.alpha;
     w->sum = base + w->at.sum;
-    w->k_direct = t->n_rows <= QK_ROWS;
+    w->k_direct = t->n_rows <= QK_ROWS || t->type == SN_KV_F32;
     w->v_direct = w->k_direct && w->at.ldv == t->head_v; /* else rows end inside a vector */
     for (size_t i = 0; i < SN_ATTN_ROWS; i += 16) {
         vf_store(w->max + i, vf_set1(-INFINITY));
@@ -270,9 +270,14 @@ static bool find_ranges(struct work *w, int32_t first)
     return any;
 }
 
+static enum src src_of(enum sn_kv_type type)
+{
+    return type == SN_KV_F32 ? SRC_F32 : type == SN_KV_Q8 ? SRC_Q8 : SRC_F16;
+}
+
 static const void *keys_of(struct work *w, const void *page)
 {
-    const enum src src = w->t->type == SN_KV_Q8 ? SRC_Q8 : SRC_F16;
+    const enum src src = src_of(w->t->type);
     if (w->k_direct)
         return page;
     const size_t n = (size_t)w->t->head_k * SN_KV_PAGE;
@@ -286,17 +291,21 @@ static void value_row(float *dst, enum src src, const char *row, size_t head)
 {
     size_t c = 0;
     for (; head - c >= 16; c += 16)
-        vf_store(dst + c, src == SRC_Q8 ? load_src(SRC_Q8, row, c) : load_src(SRC_F16, row, c));
+        vf_store(dst + c, src == SRC_F32  ? load_src(SRC_F32, row, c)
+                          : src == SRC_Q8 ? load_src(SRC_Q8, row, c)
+                                          : load_src(SRC_F16, row, c));
     if (c == head)
         return;
-    uint16_t tail[16] = {0};
+    float tail[16] = {0};
     memcpy(tail, row + c * src_bytes[src], (head - c) * src_bytes[src]);
-    vf_store(dst + c, src == SRC_Q8 ? load_src(SRC_Q8, tail, 0) : load_src(SRC_F16, tail, 0));
+    vf_store(dst + c, src == SRC_F32  ? load_src(SRC_F32, tail, 0)
+                      : src == SRC_Q8 ? load_src(SRC_Q8, tail, 0)
+                                      : load_src(SRC_F16, tail, 0));
 }
 
 static const void *values_of(struct work *w, const void *page)
 {
-    const enum src src = w->t->type == SN_KV_Q8 ? SRC_Q8 : SRC_F16;
+    const enum src src = src_of(w->t->type);
     if (w->v_direct)
         return page;
     for (size_t t = 0; t < SN_KV_PAGE; t++)
@@ -323,7 +332,7 @@ static void score_rows(struct work *w, const void *page)
             continue;
         const float *const q = w->q + i * t->head_k;
         float *const s = w->s + i * SN_KV_PAGE;
-        if (!w->k_direct)
+        if (!w->k_direct || t->type == SN_KV_F32)
             qk_f32(n, q, k, t->head_k, s);
         else if (t->type == SN_KV_Q8)
             qk_q8(n, q, k, t->head_k, s);
@@ -390,7 +399,7 @@ static void softmax_rows(struct work *w, const void *k_page, const void *v_page)
             finish_scores(w, i, k_page);
         else
             w->max_new[i] = w->max[i];
-    for (size_t i = 0; i < n; i += 16) { /* rows that are passed over get an alpha that is not used */
+    for (size_t i = 0; i < n; i += 16) { /* rows passed over get an alpha that is not used */
         const vf max = vf_load(w->max_new + i);
         vf_store(w->alpha + i, vf_exp2(vf_sub(vf_load(w->max + i), max)));
         vf_store(w->max + i, max);
@@ -413,7 +422,7 @@ static void add_values(struct work *w, const void *page)
             continue;
         const float *const p = w->s + i * SN_KV_PAGE;
         float *const acc = w->acc + i * ldv;
-        if (!w->v_direct)
+        if (!w->v_direct || t->type == SN_KV_F32)
             pv_f32(n, p, w->alpha + i, v, ldv, w->a[i], w->b[i], acc, ldv);
         else if (t->type == SN_KV_Q8)
             pv_q8(n, p, w->alpha + i, v, ldv, w->a[i], w->b[i], acc, ldv);
@@ -473,6 +482,12 @@ static void put_f16(uint16_t *page, size_t first, size_t step, const float *x, s
     }
 }
 
+static void put_f32(float *page, size_t first, size_t step, const float *x, size_t head)
+{
+    for (size_t d = 0; d < head; d++)
+        page[first + d * step] = x[d];
+}
+
 /* The token's scale: max |x| / 127, 0 when all is next to nothing, NaN when anything is not
  * finite. *inv: its inverse, 0 when the scale is no number to divide by. */
 static float q8_scale(const float *x, size_t head, float *inv)
@@ -513,7 +528,10 @@ static void put_q8(int8_t *page, size_t first, size_t step, size_t slot, const f
 static void kv_put(enum sn_kv_type type, void *k_page, void *v_page, size_t slot, const float *k,
                    uint32_t head_k, const float *v, uint32_t head_v)
 {
-    if (type == SN_KV_F16) {
+    if (type == SN_KV_F32) {
+        put_f32(k_page, slot, SN_KV_PAGE, k, head_k);
+        put_f32(v_page, slot * head_v, 1, v, head_v);
+    } else if (type == SN_KV_F16) {
         put_f16(k_page, slot, SN_KV_PAGE, k, head_k);
         put_f16(v_page, slot * head_v, 1, v, head_v);
     } else {

@@ -85,7 +85,7 @@ struct sn_kernels {
 };
 
 /* Bytes of one head's key or value page of SN_KV_PAGE tokens. Layouts (T = SN_KV_PAGE tokens):
- * keys F16 (head, T) transposed so that 16 keys make a vector; values F16 (T, head). Q8: the same
+ * keys F16 or F32 (head, T), transposed so that 16 keys make a vector; values (T, head). Q8: the same
  * arrangement in int8, then T f32 scales. Multiples of 64 bytes. */
 size_t sn_kv_head_page_bytes(enum sn_kv_type type, uint32_t head);
 

@@ -10,8 +10,9 @@
 size_t sn_kv_head_page_bytes(enum sn_kv_type type, uint32_t head)
 {
     const size_t n = (size_t)head * SN_KV_PAGE;
-    const size_t bytes = type == SN_KV_F16 ? n * sizeof(uint16_t)
-                                           : n * sizeof(int8_t) + SN_KV_PAGE * sizeof(float);
+    const size_t bytes = type == SN_KV_F32   ? n * sizeof(float)
+                         : type == SN_KV_F16 ? n * sizeof(uint16_t)
+                                             : n * sizeof(int8_t) + SN_KV_PAGE * sizeof(float);
     return sn_round_up(bytes, 64);
 }
 

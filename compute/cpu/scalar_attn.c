@@ -16,6 +16,8 @@ enum { T = SN_KV_PAGE };
 
 static float element(enum sn_kv_type type, const void *page, size_t i)
 {
+    if (type == SN_KV_F32)
+        return ((const float *)page)[i];
     if (type == SN_KV_Q8)
         return ((const int8_t *)page)[i];
     return sn_half_to_float(((const uint16_t *)page)[i]);
@@ -40,6 +42,12 @@ static void put_f16(uint16_t *page, size_t first, size_t step, const float *x, u
         page[first + d * step] = saturated_f16(x[d]);
 }
 
+static void put_f32(float *page, size_t first, size_t step, const float *x, uint32_t head)
+{
+    for (size_t d = 0; d < head; d++)
+        page[first + d * step] = x[d];
+}
+
 static void put_q8(int8_t *page, size_t first, size_t step, size_t slot, const float *x,
                    uint32_t head)
 {
@@ -59,7 +67,10 @@ static void put_q8(int8_t *page, size_t first, size_t step, size_t slot, const f
 static void kv_put(enum sn_kv_type type, void *k_page, void *v_page, size_t slot, const float *k,
                    uint32_t head_k, const float *v, uint32_t head_v)
 {
-    if (type == SN_KV_F16) {
+    if (type == SN_KV_F32) {
+        put_f32(k_page, slot, T, k, head_k);
+        put_f32(v_page, slot * head_v, 1, v, head_v);
+    } else if (type == SN_KV_F16) {
         put_f16(k_page, slot, T, k, head_k);
         put_f16(v_page, slot * head_v, 1, v, head_v);
     } else {

@@ -29,6 +29,10 @@ static void compare_pages(struct check *c, enum sn_kv_type type, const void *ref
                      "%s q8 head=%u: scales", what, head);
         return;
     }
+    if (type == SN_KV_F32) {
+        check_floats(c, ref, got, n, "%s f32 head=%u: elements", what, head);
+        return;
+    }
     const uint16_t *const a = ref, *const b = got;
     size_t i = 0;
     while (i < n && same_half(a[i], b[i]))
@@ -84,6 +88,11 @@ static void poison(enum sn_kv_type type, void *page, uint32_t head)
             ((uint16_t *)page)[i] = 0x7e00;
         return;
     }
+    if (type == SN_KV_F32) {
+        for (size_t i = 0; i < (size_t)head * T; i++)
+            ((float *)page)[i] = NAN;
+        return;
+    }
     for (size_t i = 0; i < T; i++)
         ((float *)page)[(size_t)head * T / 4 + i] = NAN;
 }
@@ -98,8 +107,10 @@ static void fill_pages(struct check *c, struct tile *f, enum check_kind kind, si
     for (size_t i = 0; i < TOKENS_MAX; i++) {
         if (i % T == 0) {
             const size_t p = i / T;
-            f->k_pages[p] = k = check_buf_new(&f->bk[p], sn_kv_head_page_bytes(t->type, t->head_k), 0);
-            f->v_pages[p] = v = check_buf_new(&f->bv[p], sn_kv_head_page_bytes(t->type, t->head_v), 0);
+            k = check_buf_new(&f->bk[p], sn_kv_head_page_bytes(t->type, t->head_k), 0);
+            v = check_buf_new(&f->bv[p], sn_kv_head_page_bytes(t->type, t->head_v), 0);
+            f->k_pages[p] = k;
+            f->v_pages[p] = v;
             poison(t->type, k, t->head_k);
             poison(t->type, v, t->head_v);
         }
@@ -212,12 +223,14 @@ void check_attn(struct check *c)
         for (int kind = 0; kind < CHECK_KINDS; kind++) {
             put_pages(c, SN_KV_F16, heads[h][0], heads[h][1], (enum check_kind)kind);
             put_pages(c, SN_KV_Q8, heads[h][0], heads[h][1], (enum check_kind)kind);
+            put_pages(c, SN_KV_F32, heads[h][0], heads[h][1], (enum check_kind)kind);
         }
         for (size_t i = 0; i < heads[h][2]; i++) {
             const size_t rows = i % 2 ? 1 + check_rand(c, SN_ATTN_ROWS) : 1 + i / 2 % SN_ATTN_ROWS;
             const enum check_kind kind = kinds[check_rand(c, SN_COUNT(kinds))];
             run_tile(c, heads[h][0], heads[h][1], rows, SN_KV_F16, kind);
             run_tile(c, heads[h][0], heads[h][1], rows, SN_KV_Q8, kind);
+            run_tile(c, heads[h][0], heads[h][1], rows, SN_KV_F32, kind);
         }
     }
 }

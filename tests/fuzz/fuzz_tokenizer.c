@@ -18,7 +18,7 @@ static const char *const pres[] = {"gpt-2", "smollm", "default", "falcon", "llam
 static struct sn_tokenizer *family(size_t i)
 {
     static struct sn_tokenizer *made[SN_COUNT(pres)];
-    static const char *const more[] = {"ab", "<|s|>", "<u>", "aa", "\xC4\xA0""a"};
+    static const char *const more[] = {"ab", "<|s|>", "<u>", "aa", "\xC4\xA0\x61"};
     static const int32_t types[] = {1, 3, 4, 1, 1};
     static const char *const merges[] = {"a b", "a a", "\xC4\xA0 a"};
     struct sn_gguf *g = NULL;

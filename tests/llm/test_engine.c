@@ -465,7 +465,7 @@ static int open_and_step(struct sn_device *dev, const char *path, struct sn_diag
 {
     struct sn_llm *m = NULL;
     struct sn_engine *e = NULL;
-    int32_t id;
+    int32_t id = -1;
     const int32_t token = 5;
     float *logits = new_logits(1, 1000);
     int rc = sn_llm_open(dev, path, &m, d);

@@ -73,7 +73,7 @@ static void check_round_trip(const struct sn_tokenizer *t, const char *text, siz
 }
 
 static const char *const more[] = {
-    "ab", "bc", "abc", "\xC4\xA0""a", "<|s|>", "<|s|>x", "<u>", "<|s|", "<unk>", "aa", "aaaa", "",
+    "ab", "bc", "abc", "\xC4\xA0\x61", "<|s|>", "<|s|>x", "<u>", "<|s|", "<unk>", "aa", "aaaa", "",
     "ab"};
 static const int32_t more_types[] = {NORMAL, NORMAL, NORMAL, NORMAL, CONTROL, CONTROL, USER,
                                      USER, UNKNOWN, NORMAL, NORMAL, NORMAL, NORMAL};
@@ -344,7 +344,7 @@ static void streams_hold_back_unfinished_characters(void **state)
         const char *want;   /* all of it */
         size_t n_unflushed; /* bytes of it before the flush */
     } cases[] = {
-        {"a\xE2\x82\xAC" "b", 5, "a\xE2\x82\xAC" "b", 5},
+        {"a\xE2\x82\xAC\x62", 5, "a\xE2\x82\xAC\x62", 5},
         {"\xF0\x9F\x98\x80", 4, "\xF0\x9F\x98\x80", 4},
         {"\xF0\x9F\x98", 3, "\xEF\xBF\xBD", 0},
         {"\xF0\x9F" "a", 3, "\xEF\xBF\xBD" "a", 4},
@@ -479,12 +479,14 @@ static void faulty_vocabularies_are_refused(void **state)
         sn_diag_init(&d);
         vocab_begin(&v);
         if (f != NO_MODEL)
-            vocab_put_string(&v, "model", f == MODEL_NONE ? "none" : f == OTHER_MODEL ? "x" : "gpt2");
+            vocab_put_string(&v, "model",
+                             f == MODEL_NONE ? "none" : f == OTHER_MODEL ? "x" : "gpt2");
         vocab_put_string(&v, "pre", f == OTHER_PRE ? "gpt-2 phi-2" : "gpt-2");
         put_tokens(&v, (enum fault)f);
         put_rest(&v, (enum fault)f);
         const int rc = make(&v, &t, &d), want = f == N_FAULTS ? 0 : fault_codes[f];
-        if (rc != want || (rc < 0 && (t || !strstr(d.text, f == LONG_SPECIAL ? "special token" : "test"))))
+        const char *named = f == LONG_SPECIAL ? "special token 1" : "test: ";
+        if (rc != want || (rc < 0 && (t || !strstr(d.text, named))))
             fail_msg("fault %d: %d, not %d: %s", f, rc, want, d.text);
         sn_tokenizer_free(&t);
     }

@@ -135,8 +135,13 @@ def byte_alphabet():
     return {**{b: chr(b) for b in own}, **{b: chr(256 + i) for i, b in enumerate(rest)}}
 
 
+@functools.cache
+def cached_texts(special):
+    return texts(SEED, N_TEXTS, special)
+
+
 def compare(name, program, path, tok, pre, special):
-    lines = texts(SEED, N_TEXTS, special)
+    lines = cached_texts(tuple(special))
     plain, parsed = hf_ids(tok, lines, False), hf_ids(tok, lines, True)
     bad = 0
     for line, want_plain, want_parsed, got in zip(lines, plain, parsed, ours(program, path, lines)):
