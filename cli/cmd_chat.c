@@ -36,6 +36,8 @@ struct chat {
     struct sn_strbuf said;   /* the answer being made */
     bool out_failed;
     bool terminal;
+    char input[4096];        /* read ahead, without a terminal */
+    size_t at, n_input;
 };
 
 /* --- input --- */
@@ -44,11 +46,38 @@ struct chat {
 static int read_key(FILE *f)
 {
     unsigned char c;
-    return read(fileno(f), &c, 1) == 1 ? c : EOF;
+    return cli_wait_input(fileno(f)) && read(fileno(f), &c, 1) == 1 ? c : EOF;
 }
 
-/* A line without its newline, to be freed with free(); NULL at the end. */
-static char *read_turn(const struct chat *c)
+/* A byte of standard input; EOF at its end, or once interrupted. */
+static int read_byte(struct chat *c)
+{
+    if (c->at == c->n_input) {
+        const ssize_t n = cli_wait_input(STDIN_FILENO)
+                              ? read(STDIN_FILENO, c->input, sizeof c->input) : 0;
+        c->at = 0;
+        c->n_input = n > 0 ? (size_t)n : 0;
+    }
+    return c->at < c->n_input ? (unsigned char)c->input[c->at++] : EOF;
+}
+
+/* The next line of standard input, as read_turn() gives it. */
+static char *read_line(struct chat *c)
+{
+    struct sn_strbuf line = {0};
+    int byte = read_byte(c);
+    if (byte == EOF)
+        return NULL;
+    for (; byte != EOF && byte != '\n'; byte = read_byte(c))
+        sn_strbuf_putc(&line, (char)byte);
+    sn_strbuf_putc(&line, '\0');
+    char *text = line.failed ? NULL : strdup(line.data);
+    sn_strbuf_fini(&line);
+    return text;
+}
+
+/* A line without its newline, to be freed with free(), as readline has it; NULL at the end. */
+static char *read_turn(struct chat *c)
 {
     if (c->terminal) {
         char *line = readline(cli_colours(stdout) ? "\001\033[1m\002> \001\033[0m\002" : "> ");
@@ -56,16 +85,8 @@ static char *read_turn(const struct chat *c)
             add_history(line);
         return line;
     }
-    char *line = NULL;
-    size_t cap = 0;
-    const ssize_t n = getline(&line, &cap, stdin);
-    if (n < 0) {
-        free(line);
-        return NULL;
-    }
-    if (n > 0 && line[n - 1] == '\n')
-        line[n - 1] = '\0';
-    if (c->o->echo)
+    char *line = read_line(c);
+    if (line && c->o->echo && !*cli_interrupted)
         printf("> %s\n", line);
     return line;
 }

@@ -2,6 +2,7 @@
 #include "cli/terminal.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +43,24 @@ void cli_forget_interrupt(void)
 {
     interrupted = 0;
     cli_catch_interrupt();
+}
+
+bool cli_wait_input(int fd)
+{
+    sigset_t signals, before;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    sigprocmask(SIG_BLOCK, &signals, &before);
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    int n = 0;
+    while (!interrupted && n <= 0) {
+        n = ppoll(&p, 1, NULL, &before); /* signals come in here and nowhere else */
+        if (n < 0 && errno != EINTR)
+            break;
+    }
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return !interrupted;
 }
 
 bool cli_close_stdout(void)

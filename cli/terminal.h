@@ -17,6 +17,10 @@ extern const volatile int *const cli_interrupted;
 /* Lowers the flag and catches the next one again. */
 void cli_forget_interrupt(void);
 
+/* Waits until fd has something to read (or its end); false once interrupted, which cannot slip in
+ * unseen between a look at the flag and the wait. */
+bool cli_wait_input(int fd);
+
 /* Flushes and closes standard output; false and an error text when it could not be written. */
 bool cli_close_stdout(void);
 
