@@ -40,7 +40,7 @@ int cmd_perplexity(int argc, char **argv)
     cli_add(&p, (struct cli_option){'c', "ctx", CLI_U32, &window, "N",
                                     "tokens of a window (512)", 2, 1 << 24, NULL});
     cli_add(&p, (struct cli_option){0, "kv", CLI_STRING, &m.kv, "TYPE",
-                                    "key/value cache: f16 (the default) or q8", 0, 0, NULL});
+                                    "cache: f16, q8 or f32 (f16; f32 beside F32 weights)", 0, 0, NULL});
     cli_add(&p, (struct cli_option){0, "json", CLI_FLAG, &json, NULL, "all figures, as JSON", 0, 0,
                                     NULL});
     cli_add_compute(&p, &m);

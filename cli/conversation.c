@@ -1,32 +1,67 @@
 #include "config.h"
 #include "cli/conversation.h"
+
 #include <string.h>
-/* TEMPORARY */
+
+#include "model/chat_open.h"
+
 int cli_conversation_open(const struct cli_session *s, const char *template, const char *system,
                           struct cli_conversation *c, struct sn_diag *d)
 {
-    (void)template;(void)system;
     *c = (struct cli_conversation){0};
-    int rc = cli_session_tokenizer(s, &c->tokenizer, d);
-    c->messages = json_array();
+    const struct sn_tokenizer *t;
+    int rc = cli_session_tokenizer(s, &t, d);
+    if (rc == 0)
+        rc = sn_chat_open(sn_llm_file(s->llm), t, template, &c->chat, d);
+    if (rc == 0) {
+        c->messages = json_array();
+        if (!c->messages)
+            rc = sn_fail(d, SN_ENOMEM, "a conversation");
+    }
+    if (rc == 0 && system)
+        rc = cli_conversation_add(c, "system", system, strlen(system), d);
+    if (rc < 0)
+        cli_conversation_close(c);
     return rc;
 }
-void cli_conversation_close(struct cli_conversation *c) { json_decref(c->messages); }
+
+void cli_conversation_close(struct cli_conversation *c)
+{
+    sn_chat_free(&c->chat);
+    json_decref(c->messages);
+    *c = (struct cli_conversation){0};
+}
+
 int cli_conversation_add(struct cli_conversation *c, const char *role, const char *text, size_t n,
                          struct sn_diag *d)
-{ (void)d; json_array_append_new(c->messages, json_pack("{s:s,s:s%}", "role", role, "content", text, n)); return 0; }
-void cli_conversation_drop(struct cli_conversation *c) { json_array_remove(c->messages, json_array_size(c->messages)-1); }
-void cli_conversation_reset(struct cli_conversation *c) { json_array_clear(c->messages); }
+{
+    json_t *content = json_stringn(text, n);
+    if (!content) /* jansson refuses what is not UTF-8 */
+        return sn_fail(d, SN_EINVAL, "the %s's message is not UTF-8 text", role);
+    json_t *message = json_pack("{s:s, s:o}", "role", role, "content", content);
+    if (!message || json_array_append_new(c->messages, message) != 0)
+        return sn_fail(d, SN_ENOMEM, "a message of %zu bytes", n);
+    return 0;
+}
+
+void cli_conversation_drop(struct cli_conversation *c)
+{
+    const size_t n = json_array_size(c->messages);
+    if (n > 0)
+        json_array_remove(c->messages, n - 1);
+}
+
+void cli_conversation_reset(struct cli_conversation *c)
+{
+    const json_t *first = json_array_get(c->messages, 0);
+    const char *role = json_string_value(json_object_get(first, "role"));
+    const size_t keep = role && strcmp(role, "system") == 0;
+    while (json_array_size(c->messages) > keep)
+        cli_conversation_drop(c);
+}
+
 int cli_conversation_ids(const struct cli_conversation *c, struct sn_ids *ids, struct sn_diag *d)
 {
     ids->n = 0;
-    struct sn_strbuf b = {0};
-    for (size_t i = 0; i < json_array_size(c->messages); i++) {
-        json_t *m = json_array_get(c->messages, i);
-        sn_strbuf_printf(&b, "<|im_start|>%s\n%s<|im_end|>\n", json_string_value(json_object_get(m, "role")), json_string_value(json_object_get(m, "content")));
-    }
-    sn_strbuf_puts(&b, "<|im_start|>assistant\n");
-    int rc = sn_tokenizer_encode(c->tokenizer, b.data, b.len, SN_TOK_SPECIAL, ids, d);
-    sn_strbuf_fini(&b);
-    return rc;
+    return sn_chat_encode(c->chat, &(struct sn_chat_input){.messages = c->messages}, ids, d);
 }

@@ -8,7 +8,6 @@
 
 struct sn_chat;
 struct cli_conversation {
-    const struct sn_tokenizer *tokenizer; /* the session's */
     struct sn_chat *chat;
     json_t *messages;
 };
@@ -18,7 +17,7 @@ int cli_conversation_open(const struct cli_session *s, const char *template, con
                           struct cli_conversation *c, struct sn_diag *d);
 void cli_conversation_close(struct cli_conversation *c);
 
-/* role: "user", "assistant". Text that is not UTF-8 is -SN_EFORMAT. */
+/* role: "user", "assistant". Text that is not UTF-8 is -SN_EINVAL. */
 int cli_conversation_add(struct cli_conversation *c, const char *role, const char *text, size_t n,
                          struct sn_diag *d);
 /* Takes the newest message back. */

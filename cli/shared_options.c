@@ -33,7 +33,7 @@ void cli_add_context(struct cli_parser *p, struct cli_model_opts *o)
                                    "tokens of context (what the model was trained with)", 1,
                                    1 << 24, NULL});
     cli_add(p, (struct cli_option){0, "kv", CLI_STRING, &o->kv, "TYPE",
-                                   "key/value cache: f16 (the default) or q8", 0, 0, NULL});
+                                   "cache: f16, q8 or f32 (f16; f32 beside F32 weights)", 0, 0, NULL});
 }
 
 int cli_check_model(const struct cli_parser *p, const struct cli_model_opts *o)

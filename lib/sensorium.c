@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "compute/device.h"
 #include "llm/generate.h"
+#include "model/chat_open.h"
 #include "model/pull.h"
 #include "model/tokenizer.h"
 
@@ -130,7 +131,15 @@ static int make_prompt(const sensorium_model *m, const char *prompt,
     if (o->raw)
         return sn_tokenizer_encode(m->tokenizer, prompt, strlen(prompt),
                                    SN_TOK_SPECIAL | SN_TOK_BOS_EOS, ids, d);
-    return sn_fail(d, SN_EUNSUPPORTED, "chat");
+    struct sn_chat_msg msgs[2] = {{"system", o->system}, {"user", prompt}};
+    const struct sn_chat_input in = {.msgs = o->system ? msgs : msgs + 1,
+                                     .n_msgs = o->system ? 2 : 1};
+    struct sn_chat *chat = NULL;
+    int rc = sn_chat_open(sn_llm_file(m->llm), m->tokenizer, NULL, &chat, d);
+    if (rc == 0)
+        rc = sn_chat_encode(chat, &in, ids, d);
+    sn_chat_free(&chat);
+    return rc;
 }
 
 static int generate(sensorium_model *m, const char *prompt,

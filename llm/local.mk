@@ -22,4 +22,5 @@ llm_libllm_a_SOURCES = \
   llm/weights_mla.c \
   llm/weights_moe.c
 llm_libllm_a_CFLAGS = $(AM_CFLAGS) -O3
+EXTRA_DIST += llm/README.md
 LIBLLM = llm/libllm.a $(LIBMODEL)

@@ -108,7 +108,7 @@ int sn_load_host(struct sn_loader *l, const struct sn_gguf_tensor *t, float **ou
 static int take_vector(struct sn_loader *l, const struct sn_gguf_tensor *t, size_t at, size_t n,
                        float **out)
 {
-    float *host;
+    float *host = NULL;
     int rc = sn_load_host(l, t, &host);
     if (rc < 0) return rc;
     *out = sn_device_alloc(l->dev, n * sizeof **out);

@@ -5,6 +5,7 @@ model_libmodel_a_SOURCES = \
   model/catalogue.c model/catalogue.h \
   model/chat.c model/chat.h \
   model/chat_formats.c model/chat_formats.h \
+  model/chat_open.c model/chat_open.h \
   model/gguf.h model/gguf_impl.h \
   model/gguf_get.c \
   model/gguf_layout.c \

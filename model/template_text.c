@@ -27,7 +27,7 @@ void sn_jfloat_text(double f, char out[40])
             break;
     }
     char *mantissa_end = strchr(e, 'e');
-    const int exponent = atoi(mantissa_end + 1);
+    const int exponent = (int)strtol(mantissa_end + 1, NULL, 10);
     const int n_digits = (int)(mantissa_end - e) - (e[0] == '-') - (strchr(e, '.') ? 1 : 0);
     if (exponent < -4 || exponent >= 16) {
         const int mantissa = (int)(mantissa_end - e);

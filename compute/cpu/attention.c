@@ -4,12 +4,12 @@
 #define _GNU_SOURCE
 #include "compute/cpu/cpu.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <assert.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
 static size_t layer_page_bytes(enum sn_kv_type type, const struct sn_kv_shape *s)
 {
@@ -227,21 +227,14 @@ static void attend_pieces(void *ctx, size_t begin, size_t end, unsigned thread)
     }
 }
 
-static double now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 void sn_cpu_attention(struct sn_device *dev, const struct sn_attention *a)
 {
     struct sn_cpu *cpu = sn_cpu_of(dev);
     struct attend t = {cpu, a, &a->kv->layers[a->layer], 0, 0};
     t.group = a->n_heads / t.layer->shape.n_kv_heads;
     t.per_tile = sn_max(SN_ATTN_ROWS / t.group, 1);
-    const double begun = now_s();
+    const double begun = sn_clock_s();
     const size_t tiles = (a->rows->n_rows + t.per_tile - 1) / t.per_tile;
     sn_pool_run(cpu->pool, tiles * t.layer->shape.n_kv_heads, 1, attend_pieces, &t);
-    cpu->attention_s += now_s() - begun;
+    cpu->attention_s += sn_clock_s() - begun;
 }

@@ -40,14 +40,6 @@ enum { LN = 16 / VN }; /* lanes of a native register */
 _Static_assert(SN_ATTN_ROWS % QK_ROWS == 0 && SN_ATTN_ROWS % 16 == 0, "whole blocks of rows");
 _Static_assert(SN_KV_PAGE == 32, "two vectors of keys");
 
-/* Loops over registers: left to themselves, compilers unroll most of them too late to keep the
- * arrays in registers. */
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-
 /* What a page's elements are read from. */
 enum src { SRC_F32, SRC_F16, SRC_Q8 };
 
@@ -399,7 +391,7 @@ static void softmax_rows(struct work *w, const void *k_page, const void *v_page)
             finish_scores(w, i, k_page);
         else
             w->max_new[i] = w->max[i];
-    for (size_t i = 0; i < n; i += 16) { /* rows that are passed over get an alpha that is not used */
+    for (size_t i = 0; i < n; i += 16) { /* rows passed over get an alpha that is not used */
         const vf max = vf_load(w->max_new + i);
         vf_store(w->alpha + i, vf_exp2(vf_sub(vf_load(w->max + i), max)));
         vf_store(w->max + i, max);

@@ -35,7 +35,7 @@ struct mm_format {
 SIMD void plane4(const uint8_t *p, vi *w)
 {
     const vi mask = vi_set1(0x000F000F);
-    for (int g = 0; g < 4; g++) {
+    UNROLL for (int g = 0; g < 4; g++) {
         const vi x = vi_load(p + 64 * g);
         w[4 * g] = vi_and(x, mask);
         w[4 * g + 1] = vi_and(vi_srl(x, 4), mask);
@@ -48,7 +48,7 @@ SIMD void plane4(const uint8_t *p, vi *w)
 SIMD void plane1_or(const uint8_t *plane, int to, vi *w)
 {
     const vi x = vi_load(plane), mask = vi_set1(0x00010001 << to);
-    for (int p = 0; p < 16; p++)
+    UNROLL for (int p = 0; p < 16; p++)
         w[p] = vi_or(w[p], vi_and(p < to ? vi_sll(x, to - p) : vi_srl(x, p - to), mask));
 }
 
@@ -56,7 +56,7 @@ SIMD void plane1_or(const uint8_t *plane, int to, vi *w)
 SIMD void plane2_or(const uint8_t *plane, int to, vi *w)
 {
     const vi mask = vi_set1(0x00030003 << to);
-    for (int p = 0; p < 16; p++) {
+    UNROLL for (int p = 0; p < 16; p++) {
         const vi x = vi_load(plane + p / 8 * 64);
         const int from = 2 * (p % 8);
         w[p] = vi_or(w[p], vi_and(from < to ? vi_sll(x, to - from) : vi_srl(x, from - to), mask));
@@ -65,7 +65,7 @@ SIMD void plane2_or(const uint8_t *plane, int to, vi *w)
 
 SIMD void zero_pairs(vi *w)
 {
-    for (int p = 0; p < 16; p++)
+    UNROLL for (int p = 0; p < 16; p++)
         w[p] = vi_set1(0);
 }
 
@@ -74,7 +74,7 @@ SIMD void zero_pairs(vi *w)
 SIMD void decode_i16(const uint8_t *super, const uint8_t *block, struct mm_block *b)
 {
     (void)super;
-    for (int p = 0; p < 16; p++)
+    UNROLL for (int p = 0; p < 16; p++)
         b->w[p] = vi_load(block + 64 * p);
     b->d = vf_of_bits(vi_load(block + 1024));
 }
@@ -83,7 +83,7 @@ SIMD void decode_q8_0(const uint8_t *super, const uint8_t *block, struct mm_bloc
 {
     (void)super;
     const vi mask = vi_set1(0x00FF00FF);
-    for (int g = 0; g < 8; g++) {
+    UNROLL for (int g = 0; g < 8; g++) {
         const vi x = vi_load(block + 64 * g);
         b->w[2 * g] = vi_and(x, mask);
         b->w[2 * g + 1] = vi_srl16(x, 8);
@@ -144,10 +144,10 @@ SIMD void decode_q5_k(const uint8_t *super, const uint8_t *block, struct mm_bloc
 SIMD void scale_halves(const uint8_t *s, int offset, vi *w)
 {
     const vi off = vi_set1(offset * 0x00010001);
-    for (int h = 0; h < 2; h++) {
+    UNROLL for (int h = 0; h < 2; h++) {
         const vi x = vi_load_i8(s + 16 * h);
         const vi both = vi_or(vi_sll(x, 16), vi_and(x, vi_set1(0xFFFF)));
-        for (int p = 8 * h; p < 8 * h + 8; p++)
+        UNROLL for (int p = 8 * h; p < 8 * h + 8; p++)
             w[p] = vi_mul16(vi_sub16(w[p], off), both);
     }
 }
@@ -176,7 +176,7 @@ SIMD void decode_q2_k(const uint8_t *super, const uint8_t *block, struct mm_bloc
     scale_halves(block + 128, 0, b->w);
     b->d = vf_load_f16((const uint16_t *)super);
     const vf dmin = vf_load_f16((const uint16_t *)(super + 32));
-    for (int h = 0; h < 2; h++) {
+    UNROLL for (int h = 0; h < 2; h++) {
         const vf mn = vf_from_int(vi_load_u8(block + 160 + 16 * h));
         b->m[h] = vf_sub(vf_set1(-0.0f), vf_mul(dmin, mn));
     }
@@ -184,7 +184,7 @@ SIMD void decode_q2_k(const uint8_t *super, const uint8_t *block, struct mm_bloc
 
 SIMD void look_up(const int8_t *values, vi *w)
 {
-    for (int p = 0; p < 16; p++)
+    UNROLL for (int p = 0; p < 16; p++)
         w[p] = vi_table16(values, w[p]);
 }
 
@@ -200,7 +200,7 @@ SIMD void decode_iq4_xs(const uint8_t *super, const uint8_t *block, struct mm_bl
     look_up(sn_iq4_values, b->w);
     const vi x = vi_load_i8(block + 256);
     const vi both = vi_or(vi_sll(x, 16), vi_and(x, vi_set1(0xFFFF)));
-    for (int p = 0; p < 16; p++)
+    UNROLL for (int p = 0; p < 16; p++)
         b->w[p] = vi_mul16(b->w[p], both);
     b->d = vf_load_f16((const uint16_t *)super);
 }
@@ -224,7 +224,7 @@ SIMD vf block_times_row(const struct mm_format *f, const struct mm_block *b, con
                         const struct sn_act_sum *sum, vf c)
 {
     vi even = vi_set1(f->bias ? -f->bias * sum->all_int : 0), odd = vi_set1(0);
-    for (int p = 0; p < 16; p += 2) { /* two chains hide half of the dot product's latency */
+    UNROLL for (int p = 0; p < 16; p += 2) { /* two chains hide half of the dot product's latency */
         even = vi_dot(even, b->w[p], vi_bcast(q + 2 * p));
         odd = vi_dot(odd, b->w[p + 1], vi_bcast(q + 2 * p + 2));
     }
@@ -309,11 +309,11 @@ static void mm_store(const struct sn_mm *m, float *y, size_t ldy, size_t n_cols,
 /* n (<= F32_ROWS, a constant where inlined) rows of x against a float panel */
 SIMD void mm_f32_rows(const float *panel, size_t n_in, const float *const *x, int n, vf *c)
 {
-    for (int i = 0; i < n; i++)
+    UNROLL for (int i = 0; i < n; i++)
         c[i] = vf_set1(0);
     for (size_t k = 0; k < n_in; k++) {
         const vf w = vf_load(panel + 16 * k);
-        for (int i = 0; i < n; i++)
+        UNROLL for (int i = 0; i < n; i++)
             c[i] = vf_fma(w, vf_set1(x[i][k]), c[i]);
     }
 }
@@ -378,7 +378,7 @@ SIMD vf load_half(const uint16_t *p, bool bf16)
     uint32_t wide[16];
     if (!bf16)
         return vf_load_f16(p);
-    for (int i = 0; i < 16; i++)
+    UNROLL for (int i = 0; i < 16; i++)
         wide[i] = (uint32_t)p[i] << 16;
     return vf_of_bits(vi_load(wide));
 }

@@ -471,14 +471,14 @@ static void decode_scales(enum sn_panel_kind kind, const uint8_t *super, const u
 /* Integer of one weight: index or offset undone, small integer scale multiplied in. */
 static int16_t decode_weight(enum sn_panel_kind kind, uint16_t q, const uint8_t *s, size_t c, size_t k)
 {
-    const int i8 = (int8_t)s[c + (k < 16 ? 0 : 16)]; /* of the kinds with a scale per 16 */
+    const size_t half = k < 16 ? 0 : 16; /* where a kind has a scale for each 16 inputs */
     switch (kind) {
     case SN_PANEL_Q8_0: return (int16_t)(q - 128);
     case SN_PANEL_Q4_0: return (int16_t)(q - 8);
     case SN_PANEL_Q5_0: return (int16_t)(q - 16);
-    case SN_PANEL_Q6_K: return (int16_t)((q - 32) * i8);
-    case SN_PANEL_Q3_K: return (int16_t)((q - 4) * i8);
-    case SN_PANEL_Q2_K: return (int16_t)(q * i8);
+    case SN_PANEL_Q6_K: return (int16_t)((q - 32) * (int8_t)s[c + half]);
+    case SN_PANEL_Q3_K: return (int16_t)((q - 4) * (int8_t)s[c + half]);
+    case SN_PANEL_Q2_K: return (int16_t)(q * (int8_t)s[c + half]);
     case SN_PANEL_IQ4_NL: return sn_iq4_values[q];
     case SN_PANEL_IQ4_XS: return (int16_t)(sn_iq4_values[q] * (int8_t)s[c]);
     case SN_PANEL_MXFP4: return sn_mxfp4_values[q];

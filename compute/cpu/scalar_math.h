@@ -35,14 +35,18 @@ static inline float tree_max(float *t, size_t n)
 
 static inline float exp_poly1(float f)
 {
-    static const float p[] = {SN_EXP_P5, SN_EXP_P4, SN_EXP_P3, SN_EXP_P2, SN_EXP_P1, SN_EXP_P0};
+    static const float p[] = {SN_EXP_P5, SN_EXP_P4, SN_EXP_P3,
+                              SN_EXP_P2, SN_EXP_P1, SN_EXP_P0};
     float r = p[0];
     for (int i = 1; i < 6; i++)
         r = fmaf(f, r, p[i]);
     return r;
 }
 
-static inline float exp_scale1(float magic) { return sn_bits_float((sn_float_bits(magic) + 127) << 23); }
+static inline float exp_scale1(float magic)
+{
+    return sn_bits_float((sn_float_bits(magic) + 127) << 23);
+}
 
 static inline float exp2_neg(float t)
 {

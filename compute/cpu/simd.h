@@ -36,7 +36,14 @@ typedef struct { nf v[VN]; } vf; /* 16 floats */
 typedef struct { ni v[VN]; } vi; /* 16 int32, or 32 int16 in pairs */
 
 #define SIMD static inline __attribute__((always_inline, unused))
-#define LANES for (int l_ = 0; l_ < VN; l_++)
+/* Loops over registers must be unrolled whole, or their arrays live in memory; -O2 would not do it,
+ * and whoever builds us may well ask for -O2. */
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+#define LANES UNROLL for (int l_ = 0; l_ < VN; l_++)
 
 /* --- per native register --- */
 

@@ -145,7 +145,8 @@ static void rope_halves(float *x, size_t half, const float *cs, const float *sn)
     float *const x0 = x, *const x1 = x + half;
     size_t j = 0;
     for (; half - j >= 16; j += 16) {
-        const vf a = vf_load(x0 + j), b = vf_load(x1 + j), c = vf_load(cs + j), s = vf_load(sn + j);
+        const vf a = vf_load(x0 + j), b = vf_load(x1 + j);
+        const vf c = vf_load(cs + j), s = vf_load(sn + j);
         vf_store(x0 + j, vf_fma(vf_sub(vf_set1(-0.0f), s), b, vf_mul(a, c)));
         vf_store(x1 + j, vf_fma(s, a, vf_mul(b, c)));
     }

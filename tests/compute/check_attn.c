@@ -107,8 +107,10 @@ static void fill_pages(struct check *c, struct tile *f, enum check_kind kind, si
     for (size_t i = 0; i < TOKENS_MAX; i++) {
         if (i % T == 0) {
             const size_t p = i / T;
-            f->k_pages[p] = k = check_buf_new(&f->bk[p], sn_kv_head_page_bytes(t->type, t->head_k), 0);
-            f->v_pages[p] = v = check_buf_new(&f->bv[p], sn_kv_head_page_bytes(t->type, t->head_v), 0);
+            k = check_buf_new(&f->bk[p], sn_kv_head_page_bytes(t->type, t->head_k), 0);
+            v = check_buf_new(&f->bv[p], sn_kv_head_page_bytes(t->type, t->head_v), 0);
+            f->k_pages[p] = k;
+            f->v_pages[p] = v;
             poison(t->type, k, t->head_k);
             poison(t->type, v, t->head_v);
         }

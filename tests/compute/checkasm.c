@@ -97,7 +97,8 @@ void check_that(struct check *c, bool ok, const char *fmt, ...)
     va_end(ap);
 }
 
-void check_floats(struct check *c, const float *ref, const float *got, size_t n, const char *fmt, ...)
+void check_floats(struct check *c, const float *ref, const float *got, size_t n,
+                  const char *fmt, ...)
 {
     va_list ap;
     size_t i = 0;

@@ -43,7 +43,8 @@ void check_fill(struct check *c, float *x, size_t n, enum check_kind kind);
 
 /* Equal bits, where any NaN is any other. */
 bool check_same(float a, float b);
-void check_floats(struct check *c, const float *ref, const float *got, size_t n, const char *fmt, ...)
+void check_floats(struct check *c, const float *ref, const float *got, size_t n,
+                  const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 void check_that(struct check *c, bool ok, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

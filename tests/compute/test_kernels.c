@@ -23,7 +23,8 @@ static int setup(void **state)
     return 0;
 }
 
-static void assert_near(double want, double got, double rel, double abs, const char *what, double at)
+static void assert_near(double want, double got, double rel, double abs, const char *what,
+                        double at)
 {
     if (!(fabs(got - want) <= rel * fabs(want) + abs))
         fail_msg("%s at %.9g: want %.9g, got %.9g", what, at, want, got);
@@ -117,8 +118,8 @@ static void rmsnorm_has_unit_mean_square(void **state)
         }
         k.rmsnorm(y, x, w, n, 1e-6f);
         for (size_t i = 0; i < n; i++)
-            assert_near((double)x[i] / sqrt(sum / (double)n + 1e-6) * (double)w[i], (double)y[i], 8e-7,
-                        0, "rmsnorm", (double)n);
+            assert_near((double)x[i] / sqrt(sum / (double)n + 1e-6) * (double)w[i], (double)y[i],
+                        8e-7, 0, "rmsnorm", (double)n);
     }
 }
 
@@ -159,7 +160,8 @@ struct cache {
     float keys[N_TOKENS][HEAD_MAX], values[N_TOKENS][HEAD_MAX]; /* before they were stored */
 };
 
-static struct cache *cache_new(uint64_t *seed, enum sn_kv_type type, uint32_t head_k, uint32_t head_v)
+static struct cache *cache_new(uint64_t *seed, enum sn_kv_type type, uint32_t head_k,
+                               uint32_t head_v)
 {
     struct cache *const c = sn_calloc(1, sizeof *c);
     assert_non_null(c);
@@ -211,10 +213,12 @@ static void pages_hold_what_was_put(void **state)
     for (int type = SN_KV_F16; type <= SN_KV_F32; type++) {
         struct cache *const c = cache_new(&seed, (enum sn_kv_type)type, 20, 33);
         /* half a unit: 2^-11 of the value, or 1/254 of the token's largest, which is below 2 */
-        const double rel = type == SN_KV_F16 ? 0x1p-11 : 1e-6, abs = type == SN_KV_Q8 ? 2.0 / 254 : 0;
+        const double rel = type == SN_KV_F16 ? 0x1p-11 : 1e-6;
+        const double abs = type == SN_KV_Q8 ? 2.0 / 254 : 0;
         for (size_t t = 0; t < N_TOKENS; t++) {
             for (size_t d = 0; d < c->head_k; d++)
-                assert_near((double)c->keys[t][d], stored(c, true, t, d), rel, abs, "key", (double)t);
+                assert_near((double)c->keys[t][d], stored(c, true, t, d), rel, abs, "key",
+                            (double)t);
             for (size_t d = 0; d < c->head_v; d++)
                 assert_near((double)c->values[t][d], stored(c, false, t, d), rel, abs, "value",
                             (double)t);
@@ -271,7 +275,7 @@ static void attend_row(const struct cache *c, const float *q, size_t lo, size_t 
             y[d] += exp(s[t] - max) / sum * stored(c, false, t, d);
 }
 
-/* |values| <= 1, so the error is the weights': scores of a size up to ~30 carry 30 * 2^-23 * a few. */
+/* |values| <= 1, so the error is the weights': scores up to ~30 carry a few times 30 * 2^-23. */
 static void attention_matches(uint64_t *seed, const struct cache *c, float scale, float cap)
 {
     enum { ROWS = 48 };
@@ -316,7 +320,8 @@ static void attention_is_a_softmax(void **state)
     uint64_t seed = 9;
     for (size_t h = 0; h < SN_COUNT(heads); h++)
         for (int type = SN_KV_F16; type <= SN_KV_F32; type++) {
-            struct cache *const c = cache_new(&seed, (enum sn_kv_type)type, heads[h][0], heads[h][1]);
+            struct cache *const c =
+                cache_new(&seed, (enum sn_kv_type)type, heads[h][0], heads[h][1]);
             const float flat = 1 / sqrtf((float)heads[h][0]);
             attention_matches(&seed, c, flat, 0);
             attention_matches(&seed, c, flat * 2, 0); /* peaked */
@@ -341,7 +346,8 @@ static void attention_to_one_key_copies_its_value(void **state)
     k.kv_put(SN_KV_F16, c->k[1], c->v[1], 7, key, 8, c->values[39], 16);
     struct sn_attn_tile t = {
         .q = &qp, .y = &yp, .lo = &lo, .hi = &hi, .n_rows = 1, .k_pages = (const void *const *)c->k,
-        .v_pages = (const void *const *)c->v, .head_k = 8, .head_v = 16, .type = c->type, .scale = 1,
+        .v_pages = (const void *const *)c->v, .head_k = 8, .head_v = 16, .type = c->type,
+        .scale = 1,
         .scratch = sn_malloc_aligned(sn_attn_scratch(8, 16))};
     assert_non_null(t.scratch);
     k.attend(&t);

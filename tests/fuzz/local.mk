@@ -56,6 +56,9 @@ fuzz: $(FUZZ_TARGETS)
 	  dict=$(srcdir)/tests/fuzz/$$name.dict; test -f $$dict && dict=-dict=$$dict || dict=; \
 	  old=; for d in corpus regressions; do \
 	    d=$(srcdir)/tests/fuzz/$$d/$$name; test ! -d $$d || old="$$old $$d"; done; \
+	  old=; for d in corpus regressions; do \
+	    d=$(srcdir)/tests/fuzz/$$d/$$name; test ! -d $$d || old="$$old $$d"; done; \
+	  dict=$(srcdir)/tests/fuzz/$$name.dict; test -f $$dict && dict=-dict=$$dict || dict=; \
 	  echo "== $$name, $(FUZZ_SECONDS) s"; \
 	  $$program -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 $$dict \
 	    -artifact_prefix=tests/fuzz/found/$$name- tests/fuzz/found/$$name $$old \

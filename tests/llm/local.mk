@@ -28,7 +28,8 @@ tests_llm_test_pages_LDADD = $(LIBLLM) $(TEST_LIBS)
 
 check_PROGRAMS += tests/llm/test_engine
 TESTS += tests/llm/test_engine
-tests_llm_test_engine_SOURCES = tests/llm/test_engine.c $(LLM_TEST_SUPPORT)
+tests_llm_test_engine_SOURCES = \
+  tests/llm/test_engine.c tests/llm/tiny_file.c tests/llm/tiny_file.h $(LLM_TEST_SUPPORT)
 tests_llm_test_engine_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
 tests_llm_test_engine_LDADD = $(LIBLLM) $(TEST_LIBS)
 
@@ -39,3 +40,9 @@ tests_llm_test_hostile_SOURCES = \
   tests/llm/naive_device.c tests/llm/naive_device.h tests/test.h
 tests_llm_test_hostile_CFLAGS = $(TEST_CFLAGS)
 tests_llm_test_hostile_LDADD = $(LIBLLM) $(TEST_LIBS)
+
+check_PROGRAMS += tests/llm/test_generate
+TESTS += tests/llm/test_generate
+tests_llm_test_generate_SOURCES = tests/llm/test_generate.c $(LLM_TEST_SUPPORT)
+tests_llm_test_generate_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
+tests_llm_test_generate_LDADD = $(LIBLLM) $(TEST_LIBS)

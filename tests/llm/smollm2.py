@@ -21,12 +21,13 @@ import engine  # noqa: E402
 from golden_files import read_json  # noqa: E402
 
 GOLDEN = REFERENCE / "golden" / "smollm2"
-MAX_KL = 3e-4         # mean over positions, nats
-MIN_TOP1 = 0.99       # share of positions with the same best token
-MAX_PPL = 0.0025      # relative change of the perplexity
-MAX_LOGIT = 0.1       # of the 64 best logits of a prompt, in standard deviations of all
-TIE = 0.5             # logits: closer choices of a greedy continuation may turn out otherwise
-TOP1_TIE = 0.05       # nats: closer pairs of best tokens do not count against top-1
+# The project promises 3e-4, 99 % and 0.25 %; a tenth of that is what 15-bit activations reach with
+# room to spare (docs/kernels.md), so that a loss shows long before the promise breaks.
+MAX_KL = 3e-5         # mean over positions, nats
+MIN_TOP1 = 0.995      # share of positions with the same best token
+MAX_PPL = 0.0005      # relative change of the perplexity
+MAX_LOGIT = 0.05      # of the 64 best logits of a prompt, in standard deviations of all
+TIE = 0.1             # logits: closer choices of a greedy continuation may turn out otherwise
 EOS = 2
 
 
@@ -39,8 +40,7 @@ def score_window(sensorium, model, tokens, ids, logp):
         part = slice(at, min(at + 64, len(tokens)))
         logq = engine.log_softmax(logits[part])
         kl.append(engine.divergence(logq, ids[part], logp[part]))
-        tied = logp[part, 0] - logp[part, 1] < TOP1_TIE
-        same.append((logq.argmax(-1) == ids[part, 0]) | tied & (logq.argmax(-1) == ids[part, 1]))
+        same.append(logq.argmax(-1) == ids[part, 0])
         targets = tokens[part.start + 1:part.stop + 1]
         nll.append(-logq[range(len(targets)), targets].astype(np.float64))
     return np.concatenate(kl), np.concatenate(same), np.concatenate(nll)
@@ -62,7 +62,7 @@ def check_text(sensorium, model, name):
     if not kl.mean() <= MAX_KL:
         faults.append(f"{name}: mean KL over {MAX_KL}")
     if not same.mean() >= MIN_TOP1:
-        faults.append(f"{name}: top-1 below {MIN_TOP1:.0%}")
+        faults.append(f"{name}: top-1 below {MIN_TOP1:.1%}")
     if not abs(ppl / truth - 1) <= MAX_PPL:
         faults.append(f"{name}: perplexity off by more than {MAX_PPL:.2%}")
     return faults

@@ -3,13 +3,16 @@
 #include "tests/test.h"
 #include "tests/llm/golden.h"
 #include "tests/llm/naive_device.h"
+#include "tests/llm/tiny_file.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
+#include "compute/type.h"
 #include "llm/llm.h"
 
 enum { N_PROMPT = 100 };
@@ -18,6 +21,7 @@ struct fixture {
     struct sn_device *dev;
     struct sn_llm *m;
     size_t n_vocab;
+    enum sn_kv_type kv_type; /* of new_engine()'s caches */
 };
 
 static void ok(int rc, const struct sn_diag *d)
@@ -25,19 +29,24 @@ static void ok(int rc, const struct sn_diag *d)
     if (rc < 0) fail_msg("%s", d->text);
 }
 
-static void open_model(struct fixture *f, const char *name, unsigned n_threads)
+static void open_file(struct fixture *f, const char *path, unsigned n_threads)
 {
-    char path[512];
     struct sn_diag d;
-    f->dev = NULL;
-    f->m = NULL;
+    *f = (struct fixture){0};
     if (n_threads)
         ok(sn_device_open(&(struct sn_device_cfg){.n_threads = n_threads}, &f->dev, &d), &d);
     else
         f->dev = naive_device_new();
-    golden_path(path, sizeof path, "models", name, ".gguf");
     ok(sn_llm_open(f->dev, path, &f->m, &d), &d);
     f->n_vocab = sn_llm_n_vocab(f->m);
+}
+
+/* On the CPU, or on the naive device with 0 threads. */
+static void open_model(struct fixture *f, const char *name, unsigned n_threads)
+{
+    char path[512];
+    golden_path(path, sizeof path, "models", name, ".gguf");
+    open_file(f, path, n_threads);
 }
 
 static void close_model(struct fixture *f)
@@ -50,6 +59,7 @@ static struct sn_engine *new_engine(const struct fixture *f, struct sn_engine_cf
 {
     struct sn_diag d;
     struct sn_engine *e = NULL;
+    cfg.kv_type = f->kv_type;
     ok(sn_engine_new(f->m, &cfg, &e, &d), &d);
     return e;
 }
@@ -175,35 +185,65 @@ static void companions(struct fixture *f, size_t n, const int32_t *tokens, const
     free(got);
 }
 
+static void check_invariance(const char *path, enum sn_kv_type kv_type, uint64_t seed)
+{
+    static const unsigned threads[] = {2, 1, 3, 8};
+    float *truth = NULL, *again = NULL;
+    for (size_t t = 0; t < SN_COUNT(threads); t++) {
+        struct fixture f;
+        int32_t tokens[N_PROMPT];
+        open_file(&f, path, threads[t]);
+        f.kv_type = kv_type;
+        prompt(tokens, N_PROMPT, f.n_vocab, seed);
+        if (!truth) truth = new_logits(N_PROMPT, f.n_vocab);
+        if (!again) again = new_logits(N_PROMPT, f.n_vocab);
+        struct sn_engine *e = new_engine(&f, (struct sn_engine_cfg){0});
+        truth_of(e, tokens, N_PROMPT, t ? again : truth);
+        sn_engine_free(&e);
+        if (t) same(again, truth, N_PROMPT * f.n_vocab, "another number of threads");
+        if (t == 0) { /* what changes with threads cannot change with cuts */
+            cuts(&f, tokens, truth);
+            fewer_logits(&f, tokens, truth);
+            companions(&f, 1, tokens, truth);
+            companions(&f, 2, tokens, truth);
+            companions(&f, 64, tokens, truth);
+        }
+        companions(&f, 8, tokens, truth);
+        close_model(&f);
+    }
+    free(truth);
+    free(again);
+}
+
 static void rows_do_not_see_their_neighbours(void **state)
 {
     (void)state;
     static const char *const models[] = {"llama-smol", "qwen3moe", "gemma3", "deepseek3"};
-    static const unsigned threads[] = {2, 1, 3, 8};
     for (size_t i = 0; i < SN_COUNT(models); i++) {
-        float *truth = NULL, *again = NULL;
-        for (size_t t = 0; t < SN_COUNT(threads); t++) {
-            struct fixture f;
-            int32_t tokens[N_PROMPT];
-            open_model(&f, models[i], threads[t]);
-            prompt(tokens, N_PROMPT, f.n_vocab, i);
-            if (!truth) truth = new_logits(N_PROMPT, f.n_vocab);
-            if (!again) again = new_logits(N_PROMPT, f.n_vocab);
-            struct sn_engine *e = new_engine(&f, (struct sn_engine_cfg){0});
-            truth_of(e, tokens, N_PROMPT, t ? again : truth);
-            sn_engine_free(&e);
-            if (t) same(again, truth, N_PROMPT * f.n_vocab, "another number of threads");
-            if (t == 0) { /* what changes with threads cannot change with cuts */
-                cuts(&f, tokens, truth);
-                fewer_logits(&f, tokens, truth);
-            }
-            const size_t n_beside[] = {1, 2, 8, 64};
-            for (size_t n = t == 0 ? 0 : 2; n < (t == 0 ? SN_COUNT(n_beside) : 3); n++)
-                companions(&f, n_beside[n], tokens, truth);
-            close_model(&f);
-        }
-        free(truth);
-        free(again);
+        char path[512];
+        golden_path(path, sizeof path, "models", models[i], ".gguf");
+        check_invariance(path, SN_KV_AUTO, i);
+    }
+}
+
+/* The same with weights in blocks, which go through other kernels, and with smaller caches. */
+static void quantized_rows_do_not_either(void **state)
+{
+    (void)state;
+    static const char path[] = "test_engine.gguf";
+    static const struct {
+        const char *arch;
+        uint32_t type;
+        enum sn_kv_type kv_type;
+    } cases[] = {
+        {"llama", SN_Q4_0, SN_KV_F16}, {"mixtral", SN_Q8_0, SN_KV_Q8},
+        {"deepseek2", SN_Q4_1, SN_KV_Q8}, {"llama", SN_F16, SN_KV_Q8},
+        {"deepseek2", SN_BF16, SN_KV_F16},
+    };
+    for (size_t i = 0; i < SN_COUNT(cases); i++) {
+        tiny_write(path, cases[i].arch, &(struct tiny_spoil){.type = cases[i].type});
+        check_invariance(path, cases[i].kv_type, 50 + i);
+        unlink(path);
     }
 }
 
@@ -465,7 +505,7 @@ static int open_and_step(struct sn_device *dev, const char *path, struct sn_diag
 {
     struct sn_llm *m = NULL;
     struct sn_engine *e = NULL;
-    int32_t id;
+    int32_t id = -1;
     const int32_t token = 5;
     float *logits = new_logits(1, 1000);
     int rc = sn_llm_open(dev, path, &m, d);
@@ -506,6 +546,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_do_not_see_their_neighbours),
+        cmocka_unit_test(quantized_rows_do_not_either),
         cmocka_unit_test(forks_share_until_they_write),
         cmocka_unit_test(sharers_may_step_together),
         cmocka_unit_test(truncation_forgets),

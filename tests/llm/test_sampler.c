@@ -431,7 +431,7 @@ static void loops_are_noticed(void **state)
     (void)state;
     for (size_t p = 1; p <= SN_LOOP_PERIOD; p++) {
         const size_t n = looped_after(p, 2000);
-        if (n < 8 * p || n > 8 * p + 128) fail_msg("period %zu: after %zu tokens", p, n);
+        if (n < 8 * p || n < 192 || n > 8 * p + 192) fail_msg("period %zu: after %zu tokens", p, n);
     }
     assert_int_equal(looped_after(SN_LOOP_PERIOD + 1, 2000), 0);
     struct sn_tokenizer *tok = vocab_new(words, SN_COUNT(words));

@@ -19,7 +19,7 @@ struct value {
     bool real;
 };
 static const struct value common[] = {
-    {"block_count", L, false}, {"embedding_length", E, false}, {"context_length", 128, false},
+    {"block_count", L, false}, {"embedding_length", E, false}, {"context_length", 256, false},
     {"feed_forward_length", F, false}, {"attention.head_count", H, false},
     {"attention.head_count_kv", H_KV, false},
     {"attention.layer_norm_rms_epsilon", 1e-5, true}, {"rope.freq_base", 10000, true},
@@ -68,7 +68,8 @@ struct writer {
     struct sn_gguf_writer *w;
     const char *arch;
     const struct tiny_spoil *spoil;
-    size_t sizes[128], n; /* elements of each tensor */
+    size_t rows[128], cols[128], n;
+    uint32_t types[128];
 };
 
 static void ok(int rc, const struct sn_diag *d)
@@ -114,8 +115,11 @@ static void put_tensors(struct writer *w, int layer, const struct shape *list, s
         if (s->tensor && !strcmp(s->tensor, name)) ne = s->ne;
         if (!ne[0]) continue;
         const uint32_t n_dims = ne[2] ? 3 : ne[1] ? 2 : 1;
-        ok(sn_gguf_put_tensor(w->w, name, SN_F32, n_dims, ne, &d), &d);
-        w->sizes[w->n++] = (size_t)(ne[0] * (ne[1] ? ne[1] : 1) * (ne[2] ? ne[2] : 1));
+        const bool whole = n_dims > 1 && ne[0] % sn_type_info(s->type)->block_elems == 0;
+        w->types[w->n] = whole ? s->type : (uint32_t)SN_F32;
+        w->cols[w->n] = (size_t)ne[0];
+        w->rows[w->n] = (size_t)((ne[1] ? ne[1] : 1) * (ne[2] ? ne[2] : 1));
+        ok(sn_gguf_put_tensor(w->w, name, w->types[w->n++], n_dims, ne, &d), &d);
     }
 }
 
@@ -124,10 +128,17 @@ static void put_data(struct writer *w)
     uint64_t seed = 17;
     for (size_t t = 0; t < w->n; t++) {
         struct sn_diag d;
-        float *x = malloc(w->sizes[t] * sizeof *x);
+        const struct sn_type_info *info = sn_type_info(w->types[t]);
+        const size_t n = w->rows[t] * w->cols[t];
+        const size_t n_bytes = n / info->block_elems * info->block_bytes;
+        float *x = malloc(n * sizeof *x);
+        void *blocks = malloc(n_bytes);
         assert_non_null(x);
-        for (size_t i = 0; i < w->sizes[t]; i++) x[i] = 0.3f * test_randf(&seed);
-        ok(sn_gguf_write_data(w->w, x, w->sizes[t] * sizeof *x, &d), &d);
+        assert_non_null(blocks);
+        for (size_t i = 0; i < n; i++) x[i] = 0.3f * test_randf(&seed);
+        ok(sn_quantize(w->types[t], x, blocks, w->rows[t], w->cols[t], &d), &d);
+        ok(sn_gguf_write_data(w->w, blocks, n_bytes, &d), &d);
+        free(blocks);
         free(x);
     }
 }

@@ -29,8 +29,32 @@ EXTRA_DIST += \
     tests/reference/models/qwen2-yarn.gguf \
     tests/reference/models/qwen2.gguf \
     tests/reference/models/qwen3.gguf \
-    tests/reference/models/qwen3moe.gguf
+    tests/reference/models/qwen3moe.gguf \
+    tests/reference/models/deepseek2.gguf \
+    tests/reference/models/gemma.gguf \
+    tests/reference/models/gemma2.gguf \
+    tests/reference/models/granite.gguf \
+    tests/reference/models/mistral3.gguf \
+    tests/reference/models/phi3.gguf \
+    tests/reference/models/qwen2moe.gguf \
+    tests/reference/models/smollm3.gguf
 EXTRA_DIST += \
+    tests/reference/golden/deepseek2.json \
+    tests/reference/golden/deepseek2.npy \
+    tests/reference/golden/gemma.json \
+    tests/reference/golden/gemma.npy \
+    tests/reference/golden/gemma2.json \
+    tests/reference/golden/gemma2.npy \
+    tests/reference/golden/granite.json \
+    tests/reference/golden/granite.npy \
+    tests/reference/golden/mistral3.json \
+    tests/reference/golden/mistral3.npy \
+    tests/reference/golden/phi3.json \
+    tests/reference/golden/phi3.npy \
+    tests/reference/golden/qwen2moe.json \
+    tests/reference/golden/qwen2moe.npy \
+    tests/reference/golden/smollm3.json \
+    tests/reference/golden/smollm3.npy \
     tests/reference/golden/deepseek2-legacy.json \
     tests/reference/golden/deepseek2-legacy.npy \
     tests/reference/golden/deepseek2-lite.json \

@@ -170,7 +170,7 @@ def main():
     ap = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     ap.add_argument("--shape", required=True, help=f"{', '.join([*SHAPES, *ALIASES])}")
     ap.add_argument("--type", default="Q4_0", help="of the matrices: " + names_of({*BLOCKS, *PLAIN}))
-    ap.add_argument("--head-type", default=None, help="of embedding and output [--type, or Q8_0 below 8 bits]")
+    ap.add_argument("--head-type", help="of embedding and output [Q8_0; --type if not quantized]")
     ap.add_argument("--layers", type=int, help="fewer layers than the real model")
     ap.add_argument("--context", type=int, default=8192)
     ap.add_argument("--seed", type=int, default=1)

@@ -27,7 +27,8 @@ TOP_TEXT = 32    # log-probabilities kept of each position of a text
 N_CTX = 512      # windows of the texts
 N_CTX_ODD = 576  # a second size, for the perplexity only
 
-SYSTEM = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
+SYSTEM = ("<|im_start|>system\nYou are a helpful AI assistant named SmolLM, "
+          "trained by Hugging Face<|im_end|>\n")
 
 
 def turn(text):

@@ -26,6 +26,11 @@ LAYER = {  # Hugging Face name within a layer, GGUF name within a block
     "mlp.down_proj": "ffn_down",
     "mlp.gate": "ffn_gate_inp",
     "mlp.experts.down_proj": "ffn_down_exps",
+    "self_attn.qkv_proj": "attn_qkv",
+    "mlp.gate_up_proj": "ffn_up",
+    "mlp.shared_expert.gate_proj": "ffn_gate_shexp",
+    "mlp.shared_expert.up_proj": "ffn_up_shexp",
+    "mlp.shared_expert.down_proj": "ffn_down_shexp",
     "mlp.shared_experts.gate_proj": "ffn_gate_shexp",
     "mlp.shared_experts.up_proj": "ffn_up_shexp",
     "mlp.shared_experts.down_proj": "ffn_down_shexp",
@@ -35,6 +40,7 @@ GEMMA_LAYER = {
     "pre_feedforward_layernorm": "ffn_norm",
     "post_feedforward_layernorm": "post_ffw_norm",
 }
+PERMUTED = ("llama", "mistral3", "granite", "smollm3")
 TOP = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
 
 
@@ -69,6 +75,10 @@ def tensors(arch, cfg, weights, legacy_mla=False):
     out = {}
     if arch == "llama" and cfg.rope_parameters["rope_type"] == "llama3":
         out["rope_freqs.weight"] = llama3_factors(cfg)
+    if cfg.rope_parameters.get("rope_type") == "longrope":
+        for length in ("long", "short"):
+            factors = np.array(cfg.rope_parameters[f"{length}_factor"], np.float32)
+            out[f"rope_factors_{length}.weight"] = factors
     for name, w in weights.items():
         if name.startswith("model.layers."):
             _, _, layer, rest = name.split(".", 3)
@@ -91,13 +101,16 @@ def layer_tensors(out, block, rest, w, arch, cfg, legacy_mla):
     if stem == "mlp.gate.e_score_correction_bias":
         out[block + "exp_probs_b.bias"] = w
         return
+    if stem == "mlp.shared_expert_gate":
+        out[block + "ffn_gate_inp_shexp.weight"] = w[0]
+        return
     if stem == "self_attn.kv_b_proj" and not legacy_mla:
         split_kv_b(out, block, w, cfg)
         return
-    if arch == "llama" and stem in ("self_attn.q_proj", "self_attn.k_proj"):
+    if arch in PERMUTED and stem in ("self_attn.q_proj", "self_attn.k_proj"):
         n_head = cfg.num_attention_heads if "q_proj" in stem else cfg.num_key_value_heads
         w = to_interleaved(w, n_head)
-    name = GEMMA_LAYER.get(stem) if arch == "gemma3" else None
+    name = GEMMA_LAYER.get(stem) if arch in ("gemma2", "gemma3") else None
     out[f"{block}{name or LAYER[stem]}.{kind}"] = w
 
 
@@ -130,7 +143,33 @@ def keys(arch, cfg, legacy_mla=False):
         k["rope.dimension_count"] = cfg.head_dim
     moe_keys(k, arch, cfg, legacy_mla)
     rope_keys(k, arch, cfg)
+    family_keys(k, arch, cfg)
     return k
+
+
+def family_keys(k, arch, cfg):
+    """What only one family has."""
+    p = cfg.rope_parameters
+    if arch in ("gemma2", "phi3"):
+        k["attention.sliding_window"] = cfg.sliding_window
+    if arch == "gemma2":
+        k["attn_logit_softcapping"] = cfg.attn_logit_softcapping
+        k["final_logit_softcapping"] = cfg.final_logit_softcapping
+    if arch == "granite":
+        k["embedding_scale"] = cfg.embedding_multiplier
+        k["residual_scale"] = cfg.residual_multiplier
+        k["logit_scale"] = cfg.logits_scaling
+        k["attention.scale"] = cfg.attention_multiplier
+    if arch == "phi3":
+        head = cfg.hidden_size // cfg.num_attention_heads
+        k["rope.dimension_count"] = int(p["partial_rotary_factor"] * head)
+        k["rope.scaling.type"] = "longrope"
+        k["rope.scaling.original_context_length"] = p["original_max_position_embeddings"]
+    if arch == "qwen2moe":
+        k["expert_shared_feed_forward_length"] = cfg.shared_expert_intermediate_size
+    if arch == "mistral3":
+        k["rope.scaling.yarn_log_multiplier"] = p["mscale_all_dim"]  # without DeepSeek's 0.1
+        k["attention.temperature_scale"] = p["llama_4_scaling_beta"]
 
 
 def mla_keys(k, cfg, legacy):
@@ -150,7 +189,8 @@ def mla_keys(k, cfg, legacy):
 
 
 def moe_keys(k, arch, cfg, legacy):
-    experts = getattr(cfg, "n_routed_experts", None) or getattr(cfg, "num_local_experts", None)
+    names = ("n_routed_experts", "num_local_experts", "num_experts")
+    experts = next((getattr(cfg, n) for n in names if getattr(cfg, n, None)), None)
     if not experts:
         return
     k["expert_count"] = experts

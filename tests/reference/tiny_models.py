@@ -59,7 +59,7 @@ def draw(model, name, shape, cfg):
     if name == "model.embed_tokens.weight":
         return exact(n * (2 / math.sqrt(fan_in) if cfg.tie_word_embeddings else 0.7))
     gain = 1.0
-    if name == "lm_head.weight" or name.endswith("mlp.gate.weight"):
+    if name == "lm_head.weight" or name.endswith(("mlp.gate.weight", "expert_gate.weight")):
         gain = 2.0
     elif any(s in name for s in ("q_proj", "k_proj", "q_b_proj", "kv_a_proj")):
         gain = 1.5
@@ -83,7 +83,7 @@ def build(spec):
             w = weights["model.embed_tokens.weight"]
         weights[name] = w
         # Gemma computes with 1 + w; the file holds the sum
-        shift = 1 if spec.arch == "gemma3" and "norm" in name else 0
+        shift = 1 if spec.arch in ("gemma", "gemma2", "gemma3") and "norm" in name else 0
         state[name] = torch.from_numpy(w - np.float32(shift))
     model.load_state_dict(state)
     return model, cfg, weights

@@ -166,5 +166,54 @@ def deepseek_specs():
         deepseek_vocab("deepseek-v3"))
 
 
+    # V2 itself: a group counts as much as its best expert
+    yield Spec("deepseek2", "deepseek2", v2, dict(
+        hidden_size=32, intermediate_size=32, moe_intermediate_size=32, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=2, q_lora_rank=32, kv_lora_rank=32,
+        qk_nope_head_dim=24, qk_rope_head_dim=16, v_head_dim=16, n_routed_experts=12,
+        num_experts_per_tok=3, n_shared_experts=1, n_group=4, topk_group=2,
+        topk_method="group_limited_greedy", norm_topk_prob=False, routed_scaling_factor=4.0,
+        first_k_dense_replace=1, tie_word_embeddings=False, rms_norm_eps=1e-6,
+        rope_parameters=rope(10000.0)), deepseek_vocab("deepseek-llm"))
+
+
+def more_specs():
+    """Families that differ from one of the others by little."""
+    base = dict(hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4,
+                num_key_value_heads=2, rms_norm_eps=1e-5, tie_word_embeddings=True,
+                rope_parameters=rope(10000.0))
+    yield Spec("gemma", "gemma", ("GemmaForCausalLM", "GemmaConfig"), {**base, "head_dim": 16},
+               gemma_vocab(), tolerance=3e-3)
+    # layer 0 has a window, layer 1 has not
+    yield Spec("gemma2", "gemma2", ("Gemma2ForCausalLM", "Gemma2Config"), {
+        **base, "head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 12,
+        "attn_logit_softcapping": 5.0, "final_logit_softcapping": 3.0},
+        gemma_vocab(), tolerance=3e-3)
+    yield Spec("granite", "granite", ("GraniteForCausalLM", "GraniteConfig"), {
+        **base, "embedding_multiplier": 3.0, "residual_multiplier": 0.4, "logits_scaling": 2.0,
+        "attention_multiplier": 0.2}, smol_vocab())
+    # layer 3 of 5 has no rope
+    yield Spec("smollm3", "smollm3", ("SmolLM3ForCausalLM", "SmolLM3Config"), {
+        **base, "num_hidden_layers": 5, "no_rope_layer_interval": 4, "use_sliding_window": False},
+        smol_vocab())
+    # within the original context: transformers changes the factors beyond it, in mid-sequence
+    yield Spec("phi3", "phi3", ("Phi3ForCausalLM", "Phi3Config"), {
+        **base, "sliding_window": 20, "pad_token_id": 0, "original_max_position_embeddings": 256,
+        "tie_word_embeddings": False,
+        "rope_parameters": rope(10000.0, "longrope", long_factor=[2.0, 3.0],
+                                short_factor=[1.0, 1.25], partial_rotary_factor=0.5,
+                                original_max_position_embeddings=256)}, mistral_vocab())
+    yield Spec("qwen2moe", "qwen2moe", ("Qwen2MoeForCausalLM", "Qwen2MoeConfig"), {
+        **base, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 64,
+        "num_experts": 6, "num_experts_per_tok": 2, "norm_topk_prob": False,
+        "use_sliding_window": False, "tie_word_embeddings": False}, qwen_vocab())
+    # attention grows sharper every 32 positions
+    yield Spec("mistral3", "mistral3", ("Ministral3ForCausalLM", "Ministral3Config"), {
+        **base, "head_dim": 16, "sliding_window": None, "tie_word_embeddings": False,
+        "rope_parameters": rope(10000.0, "yarn", factor=4.0, mscale=1.0, mscale_all_dim=1.0,
+                                beta_fast=32.0, beta_slow=1.0, llama_4_scaling_beta=0.3,
+                                original_max_position_embeddings=32)}, mistral_vocab())
+
+
 def all_specs():
-    return [*llama_specs(), *qwen_specs(), *gemma_specs(), *deepseek_specs()]
+    return [*llama_specs(), *qwen_specs(), *gemma_specs(), *deepseek_specs(), *more_specs()]
