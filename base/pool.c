@@ -116,8 +116,8 @@ void sn_pool_run(struct sn_pool *p, size_t n, size_t grain, sn_pool_fn *fn, void
         fn(ctx, 0, n, 0);
         return;
     }
-    /* about eight pieces a thread even out what the neighbours of a shared machine disturb */
-    const size_t pieces = sn_min((n + grain - 1) / grain, (size_t)p->n_threads * 8);
+    /* enough pieces a thread to even out what the neighbours of a shared machine disturb */
+    const size_t pieces = sn_min((n + grain - 1) / grain, (size_t)p->n_threads * 32);
     p->fn = fn;
     p->ctx = ctx;
     p->n = n;

@@ -160,7 +160,7 @@ void sn_cpu_kv_append(struct sn_device *dev, struct sn_kv *kv, uint32_t layer,
 {
     struct sn_cpu *cpu = sn_cpu_of(dev);
     struct append a = {cpu, kv, &kv->layers[layer], rows, k, v, ldk, ldv};
-    sn_pool_run(cpu->pool, rows->n_rows, 16, append_rows, &a);
+    sn_pool_run(cpu->pool, rows->n_rows, 4, append_rows, &a);
 }
 
 /* --- attention --- */
@@ -171,6 +171,7 @@ struct attend {
     const struct sn_kv_layer *layer;
     size_t group;     /* query heads per KV head */
     size_t per_tile;  /* batch rows of a tile: per_tile * group <= SN_ATTN_ROWS, or 1 */
+    size_t n_pieces;  /* tiles * KV heads */
 };
 
 /* Tiles are cut at fixed row numbers, and again where the sequence changes. */
@@ -213,8 +214,9 @@ static void attend_pieces(void *ctx, size_t begin, size_t end, unsigned thread)
     const struct attend *t = ctx;
     const struct sn_kv_rows *rows = t->a->rows;
     for (size_t i = begin; i < end; i++) {
-        const size_t kv_head = i % t->layer->shape.n_kv_heads;
-        size_t r = i / t->layer->shape.n_kv_heads * t->per_tile;
+        /* from the end: a prompt's last rows see the most keys, and the longest go first */
+        const size_t piece = t->n_pieces - 1 - i, kv_head = piece % t->layer->shape.n_kv_heads;
+        size_t r = piece / t->layer->shape.n_kv_heads * t->per_tile;
         const size_t stop = sn_min(r + t->per_tile, rows->n_rows);
         while (r < stop) {
             size_t n = 1;
@@ -230,11 +232,12 @@ static void attend_pieces(void *ctx, size_t begin, size_t end, unsigned thread)
 void sn_cpu_attention(struct sn_device *dev, const struct sn_attention *a)
 {
     struct sn_cpu *cpu = sn_cpu_of(dev);
-    struct attend t = {cpu, a, &a->kv->layers[a->layer], 0, 0};
+    struct attend t = {.cpu = cpu, .a = a, .layer = &a->kv->layers[a->layer]};
     t.group = a->n_heads / t.layer->shape.n_kv_heads;
     t.per_tile = sn_max(SN_ATTN_ROWS / t.group, 1);
     const double begun = sn_clock_s();
     const size_t tiles = (a->rows->n_rows + t.per_tile - 1) / t.per_tile;
-    sn_pool_run(cpu->pool, tiles * t.layer->shape.n_kv_heads, 1, attend_pieces, &t);
+    t.n_pieces = tiles * t.layer->shape.n_kv_heads;
+    sn_pool_run(cpu->pool, t.n_pieces, 1, attend_pieces, &t);
     cpu->attention_s += sn_clock_s() - begun;
 }

@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
 enum { COLS = SN_PANEL_COLS, BLOCK = SN_PANEL_BLOCK, SUPER = 8 /* blocks of a K-type super-block */ };
 
 const int8_t sn_iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
@@ -105,8 +107,8 @@ static void set_u32(uint8_t *p, uint32_t x) { memcpy(p, &x, sizeof x); }
 
 /* Bits low..low+bits-1 of q[32] into column c of a plane. `bits` is a constant where this is
  * inlined: loading a model is this loop, some hundred million times. */
-static inline __attribute__((always_inline)) void put_plane(uint8_t *plane, size_t c, unsigned bits,
-                                                            unsigned low, const uint16_t *q)
+static ALWAYS_INLINE void put_plane(uint8_t *plane, size_t c, unsigned bits, unsigned low,
+                                    const uint16_t *q)
 {
     const uint32_t mask = (1U << bits) - 1;
     const size_t per_row = 16 / bits;
@@ -284,11 +286,10 @@ void sn_half_block(const void *src, size_t n, bool bf16, int16_t q[32], float *d
         q[j] = (int16_t)(isfinite(*d) ? lrintf(w[j] * inverse) : 1);
 }
 
-static void gather(uint32_t type, const uint8_t *row, size_t n_in, size_t kb,
-                   sn_half_block_fn *half_block, struct raw *r)
+/* Block kb of a file row. b: the start of the file's own block that holds it. */
+static ALWAYS_INLINE void gather(uint32_t type, const uint8_t *b, size_t n_in, size_t kb,
+                                 sn_half_block_fn *half_block, struct raw *r)
 {
-    const struct sn_type_info *ti = sn_type_info(type);
-    const uint8_t *b = row + kb * BLOCK / ti->block_elems * ti->block_bytes;
     const size_t j = kb % SUPER;
     float d;
     r->nibbles = r->bytes = NULL;
@@ -339,7 +340,8 @@ static void gather(uint32_t type, const uint8_t *row, size_t n_in, size_t kb,
 }
 
 /* A block's integers into column c of its planes; low bits first. */
-static void put_planes(enum sn_panel_kind kind, uint8_t *block, size_t c, const struct raw *r)
+static ALWAYS_INLINE void put_planes(enum sn_panel_kind kind, uint8_t *block, size_t c,
+                                     const struct raw *r)
 {
     const struct planes p = planes_of[kind];
     if (r->bytes)
@@ -358,8 +360,8 @@ static void put_planes(enum sn_panel_kind kind, uint8_t *block, size_t c, const 
         put_plane(block + 64 * p.bits[0], c, 2, p.bits[0], r->q);
 }
 
-static void put_scales(enum sn_panel_kind kind, uint8_t *super, uint8_t *block, size_t c,
-                       const struct raw *r)
+static ALWAYS_INLINE void put_scales(enum sn_panel_kind kind, uint8_t *super, uint8_t *block,
+                                     size_t c, const struct raw *r)
 {
     uint8_t *s = block + scales_at(kind);
     switch (kind) {
@@ -399,6 +401,30 @@ static void pack_f32(const uint8_t *rows, size_t row_bytes, size_t n_cols, size_
             memcpy(panel + (k * COLS + c) * 4, rows + c * row_bytes + 4 * k, 4);
 }
 
+struct rows {
+    const uint8_t *data;
+    size_t row_bytes, n_cols, n_in;
+    size_t file_bytes; /* of a block of the file */
+    sn_half_block_fn *half_block;
+};
+
+/* file_elems: of a block of the file: 1, 32 or 256. */
+static ALWAYS_INLINE void pack_blocks(uint32_t type, enum sn_panel_kind kind, size_t file_elems,
+                                      const struct rows *in, uint8_t *panel)
+{
+    for (size_t kb = 0; kb < blocks_of(in->n_in); kb++) {
+        uint8_t *block = panel + block_at(kind, kb), *super = panel + super_at(kind, kb);
+        const size_t file_block = file_elems == 1 ? kb * BLOCK : file_elems == 32 ? kb : kb / SUPER;
+        for (size_t c = 0; c < in->n_cols; c++) {
+            struct raw r;
+            gather(type, in->data + c * in->row_bytes + file_block * in->file_bytes, in->n_in, kb,
+                   in->half_block, &r);
+            put_planes(kind, block, c, &r);
+            put_scales(kind, super, block, c, &r);
+        }
+    }
+}
+
 void sn_panel_pack(uint32_t type, const uint8_t *rows, size_t row_bytes, size_t n_cols,
                    size_t n_in, sn_half_block_fn *half_block, uint8_t *panel)
 {
@@ -409,14 +435,16 @@ void sn_panel_pack(uint32_t type, const uint8_t *rows, size_t row_bytes, size_t 
         pack_f32(rows, row_bytes, n_cols, n_in, panel);
         return;
     }
-    for (size_t kb = 0; kb < blocks_of(n_in); kb++) {
-        uint8_t *block = panel + block_at(kind, kb), *super = panel + super_at(kind, kb);
-        for (size_t c = 0; c < n_cols; c++) {
-            struct raw r;
-            gather(type, rows + c * row_bytes, n_in, kb, half_block, &r);
-            put_planes(kind, block, c, &r);
-            put_scales(kind, super, block, c, &r);
-        }
+    const struct rows in = {rows, row_bytes, n_cols, n_in, sn_type_info(type)->block_bytes, half_block};
+    switch (type) { /* the common ones by themselves: three times as fast */
+    case SN_F16: pack_blocks(SN_F16, SN_PANEL_I16, 1, &in, panel); break;
+    case SN_Q8_0: pack_blocks(SN_Q8_0, SN_PANEL_Q8_0, 32, &in, panel); break;
+    case SN_Q4_0: pack_blocks(SN_Q4_0, SN_PANEL_Q4_0, 32, &in, panel); break;
+    case SN_Q4_1: pack_blocks(SN_Q4_1, SN_PANEL_Q4_1, 32, &in, panel); break;
+    case SN_Q5_0: pack_blocks(SN_Q5_0, SN_PANEL_Q5_0, 32, &in, panel); break;
+    case SN_Q4_K: pack_blocks(SN_Q4_K, SN_PANEL_Q4_K, 256, &in, panel); break;
+    case SN_Q6_K: pack_blocks(SN_Q6_K, SN_PANEL_Q6_K, 256, &in, panel); break;
+    default: pack_blocks(type, kind, sn_type_info(type)->block_elems, &in, panel); break;
     }
 }
 
