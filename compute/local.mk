@@ -6,6 +6,6 @@ compute_libcompute_a_SOURCES = \
   compute/quant.c compute/quant.h \
   compute/quant_k.c \
   compute/type.c compute/type.h
-compute_libcompute_a_CFLAGS = $(AM_CFLAGS) -O3
+compute_libcompute_a_CFLAGS = $(AM_CFLAGS)
 include $(top_srcdir)/compute/cpu/local.mk
 LIBCOMPUTE = compute/libcompute.a $(LIBKERNELS) $(LIBBASE)

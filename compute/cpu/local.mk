@@ -1,5 +1,5 @@
 # The CPU device. Each ISA is its own small library with its own flags; its object also carries the
-# templates (*_tmpl.h). -O3 unrolls the sixteen-register loops that the kernels are made of.
+# templates (*_tmpl.h).
 compute_libcompute_a_SOURCES += \
   compute/cpu/act.h \
   compute/cpu/attention.c \
@@ -27,18 +27,18 @@ LIBKERNELS =
 if HAVE_AVX2
 noinst_LIBRARIES += compute/libk_avx2.a
 compute_libk_avx2_a_SOURCES = compute/cpu/kernels_avx2.c
-compute_libk_avx2_a_CFLAGS = $(AM_CFLAGS) -O3 -mavx2 -mfma -mf16c
+compute_libk_avx2_a_CFLAGS = $(AM_CFLAGS) -mavx2 -mfma -mf16c
 LIBKERNELS += compute/libk_avx2.a
 endif
 if HAVE_AVX512
 noinst_LIBRARIES += compute/libk_avx512.a
 compute_libk_avx512_a_SOURCES = compute/cpu/kernels_avx512.c
-compute_libk_avx512_a_CFLAGS = $(AM_CFLAGS) -O3 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
+compute_libk_avx512_a_CFLAGS = $(AM_CFLAGS) -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
 LIBKERNELS += compute/libk_avx512.a
 endif
 if HAVE_NEON
 noinst_LIBRARIES += compute/libk_neon.a
 compute_libk_neon_a_SOURCES = compute/cpu/kernels_neon.c
-compute_libk_neon_a_CFLAGS = $(AM_CFLAGS) -O3
+compute_libk_neon_a_CFLAGS = $(AM_CFLAGS)
 LIBKERNELS += compute/libk_neon.a
 endif
