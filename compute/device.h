@@ -98,8 +98,6 @@ struct sn_device_ops {
     void (*combine)(struct sn_device *dev, float *y, size_t n_cols, const float *x,
                     const int32_t *dst, const float *weight, size_t n);
     void (*softcap)(struct sn_device *dev, float *x, float cap, size_t n);
-    void (*per_head)(struct sn_device *dev, float *y, size_t ldy, const float *x, size_t ldx,
-                     const struct sn_weight *const *w, size_t n_heads, size_t n_rows);
 
     int (*kv_new)(struct sn_device *dev, enum sn_kv_type type, const struct sn_kv_shape *layers,
                   size_t n_layers, size_t n_pages, struct sn_kv **out, struct sn_diag *d);
@@ -202,15 +200,6 @@ static inline void sn_softcap(struct sn_device *dev, float *x, float cap, size_t
 {
     dev->ops->softcap(dev, x, cap, n); /* cap * tanh(x / cap) */
 }
-/* y[r, head h] = w[h] x[r, head h]: one small matrix per head (MLA's absorbed projections). All w
- * have one shape (n_out, n_in); head h of row r is at x + r*ldx + h*n_in and y + r*ldy + h*n_out. */
-static inline void sn_per_head(struct sn_device *dev, float *y, size_t ldy, const float *x,
-                               size_t ldx, const struct sn_weight *const *w, size_t n_heads,
-                               size_t n_rows)
-{
-    dev->ops->per_head(dev, y, ldy, x, ldx, w, n_heads, n_rows);
-}
-
 /* A cache of n_pages pages for all layers. Its bytes: sn_kv_page_bytes() * n_pages. */
 static inline int sn_kv_new(struct sn_device *dev, enum sn_kv_type type,
                             const struct sn_kv_shape *layers, size_t n_layers, size_t n_pages,

@@ -51,8 +51,6 @@ void sn_cpu_weight_free(struct sn_device *dev, struct sn_weight *w);
 int sn_cpu_reserve(struct sn_device *dev, size_t rows_max, size_t cols_max, struct sn_diag *d);
 void sn_cpu_matmul(struct sn_device *dev, const struct sn_matmul *jobs, size_t n_jobs,
                    const float *x, size_t ldx, size_t n_x_rows, size_t n_in);
-void sn_cpu_per_head(struct sn_device *dev, float *y, size_t ldy, const float *x, size_t ldx,
-                     const struct sn_weight *const *w, size_t n_heads, size_t n_rows);
 
 /* attention.c */
 int sn_cpu_kv_new(struct sn_device *dev, enum sn_kv_type type, const struct sn_kv_shape *layers,

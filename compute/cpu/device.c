@@ -170,7 +170,6 @@ static const struct sn_device_ops cpu_ops = {
     .rope = cpu_rope,
     .combine = cpu_combine,
     .softcap = cpu_softcap,
-    .per_head = sn_cpu_per_head,
     .kv_new = sn_cpu_kv_new,
     .kv_free = sn_cpu_kv_free,
     .kv_copy_page = sn_cpu_kv_copy_page,

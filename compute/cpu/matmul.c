@@ -89,24 +89,21 @@ int sn_cpu_reserve(struct sn_device *dev, size_t rows_max, size_t cols_max, stru
             return sn_fail(d, SN_ENOMEM, "cpu: no memory for %zu rows of %zu", rows_max, cols_max);
         cpu->acts_blocks = blocks;
     }
-    /* per_head() sees heads as rows: never more than one row per block */
-    const size_t rows = sn_max(rows_max, blocks);
-    if (rows > cpu->acts_rows) {
+    if (rows_max > cpu->acts_rows) {
         sn_free_aligned(cpu->acts.scale);
         cpu->acts_rows = 0;
-        cpu->acts.scale = sn_malloc_aligned(rows * sizeof *cpu->acts.scale);
+        cpu->acts.scale = sn_malloc_aligned(rows_max * sizeof *cpu->acts.scale);
         if (!cpu->acts.scale)
-            return sn_fail(d, SN_ENOMEM, "cpu: no memory for %zu rows", rows);
-        cpu->acts_rows = rows;
+            return sn_fail(d, SN_ENOMEM, "cpu: no memory for %zu rows", rows_max);
+        cpu->acts_rows = rows_max;
     }
     return 0;
 }
 
-/* Virtual rows: x[r / heads] at offset (r % heads) * n_in. */
 struct quantize {
     const struct sn_cpu *cpu;
     const float *x;
-    size_t ldx, n_heads, n_in;
+    size_t ldx, n_in;
 };
 
 static void quantize_rows(void *ctx, size_t begin, size_t end, unsigned thread)
@@ -114,20 +111,18 @@ static void quantize_rows(void *ctx, size_t begin, size_t end, unsigned thread)
     const struct quantize *q = ctx;
     (void)thread;
     for (size_t r = begin; r < end; r++)
-        q->cpu->k.quantize_row(q->x + r / q->n_heads * q->ldx + r % q->n_heads * q->n_in, q->n_in,
-                               &q->cpu->acts, r);
+        q->cpu->k.quantize_row(q->x + r * q->ldx, q->n_in, &q->cpu->acts, r);
 }
 
-static void quantize(struct sn_cpu *cpu, const float *x, size_t ldx, size_t n_heads, size_t n_rows,
-                     size_t n_in)
+static void quantize(struct sn_cpu *cpu, const float *x, size_t ldx, size_t n_rows, size_t n_in)
 {
-    cpu->acts.n_rows = n_rows * n_heads;
+    cpu->acts.n_rows = n_rows;
     cpu->acts.n_kb = (n_in + SN_PANEL_BLOCK - 1) / SN_PANEL_BLOCK;
     assert(cpu->acts.n_rows * cpu->acts.n_kb <= cpu->acts_blocks);
     assert(cpu->acts.n_rows <= cpu->acts_rows);
-    struct quantize q = {cpu, x, ldx, n_heads, n_in};
+    struct quantize q = {cpu, x, ldx, n_in};
     /* a row of 1000 takes about 0.3 us: below eight rows waking others costs more */
-    sn_pool_run(cpu->pool, cpu->acts.n_rows, 8, quantize_rows, &q);
+    sn_pool_run(cpu->pool, n_rows, 8, quantize_rows, &q);
 }
 
 /* --- products --- */
@@ -136,7 +131,7 @@ struct product {
     const struct sn_cpu *cpu;
     const struct sn_matmul *jobs;
     const float *x;
-    size_t ldx, n_jobs;
+    size_t ldx;
 };
 
 static size_t n_chunks(const struct sn_matmul *j) { return (j->n_rows + CHUNK - 1) / CHUNK; }
@@ -180,48 +175,18 @@ static void run_pieces(void *ctx, size_t begin, size_t end, unsigned thread)
     }
 }
 
-static void run_jobs(struct sn_cpu *cpu, const struct sn_matmul *jobs, size_t n_jobs, const float *x,
-                     size_t ldx)
-{
-    struct product p = {cpu, jobs, x, ldx, n_jobs};
-    size_t total = 0;
-    for (size_t i = 0; i < n_jobs; i++)
-        total += n_pieces(&jobs[i]);
-    sn_pool_run(cpu->pool, total, 1, run_pieces, &p);
-}
-
 void sn_cpu_matmul(struct sn_device *dev, const struct sn_matmul *jobs, size_t n_jobs,
                    const float *x, size_t ldx, size_t n_x_rows, size_t n_in)
 {
     struct sn_cpu *cpu = sn_cpu_of(dev);
+    struct product p = {cpu, jobs, x, ldx};
     bool integers = false;
-    for (size_t i = 0; i < n_jobs; i++)
+    size_t total = 0;
+    for (size_t i = 0; i < n_jobs; i++) {
         integers |= jobs[i].w->kind != SN_PANEL_F32;
-    if (integers)
-        quantize(cpu, x, ldx, 1, n_x_rows, n_in);
-    run_jobs(cpu, jobs, n_jobs, x, ldx);
-}
-
-/* Head by head; the rows of head h are h, h + n_heads, ... among the virtual rows. For float
- * weights a head's rows are simply x with its own offset. */
-void sn_cpu_per_head(struct sn_device *dev, float *y, size_t ldy, const float *x, size_t ldx,
-                     const struct sn_weight *const *w, size_t n_heads, size_t n_rows)
-{
-    struct sn_cpu *cpu = sn_cpu_of(dev);
-    const size_t n_in = w[0]->n_in, n_out = w[0]->n_out;
-    const bool integers = w[0]->kind != SN_PANEL_F32;
-    if (integers)
-        quantize(cpu, x, ldx, n_heads, n_rows, n_in);
-    enum { AT_ONCE = 64 };
-    int32_t rows[AT_ONCE];
-    for (size_t h = 0; h < n_heads; h++) {
-        for (size_t r0 = 0; r0 < n_rows; r0 += AT_ONCE) {
-            const size_t n = sn_min(AT_ONCE, n_rows - r0);
-            for (size_t i = 0; i < n; i++)
-                rows[i] = (int32_t)(integers ? (r0 + i) * n_heads + h : r0 + i);
-            const struct sn_matmul job = {.w = w[h], .y = y + r0 * ldy + h * n_out, .ldy = ldy,
-                                          .rows = rows, .n_rows = n};
-            run_jobs(cpu, &job, 1, x + h * n_in, ldx);
-        }
+        total += n_pieces(&jobs[i]);
     }
+    if (integers)
+        quantize(cpu, x, ldx, n_x_rows, n_in);
+    sn_pool_run(cpu->pool, total, 1, run_pieces, &p);
 }

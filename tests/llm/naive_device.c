@@ -162,16 +162,6 @@ static void naive_softcap(struct sn_device *dev, float *x, float cap, size_t n)
     for (size_t i = 0; i < n; i++) x[i] = (float)((double)cap * tanh((double)x[i] / (double)cap));
 }
 
-static void naive_per_head(struct sn_device *dev, float *y, size_t ldy, const float *x, size_t ldx,
-                           const struct sn_weight *const *w, size_t n_heads, size_t n_rows)
-{
-    for (size_t h = 0; h < n_heads; h++) {
-        const struct sn_matmul j = {.w = w[h], .y = y + h * w[h]->n_out, .ldy = ldy,
-                                    .n_rows = n_rows};
-        naive_matmul(dev, &j, 1, x + h * w[h]->n_in, ldx, n_rows, w[h]->n_in);
-    }
-}
-
 static void naive_kv_free(struct sn_device *dev, struct sn_kv *kv)
 {
     (void)dev;
@@ -292,7 +282,7 @@ static const struct sn_device_ops naive_ops = {
     .weight_new = naive_weight_new, .weight_free = naive_weight_free, .matmul = naive_matmul,
     .rmsnorm = naive_rmsnorm, .add = naive_add, .scale = naive_scale, .glu = naive_glu,
     .rope = naive_rope, .combine = naive_combine, .softcap = naive_softcap,
-    .per_head = naive_per_head, .kv_new = naive_kv_new, .kv_free = naive_kv_free,
+    .kv_new = naive_kv_new, .kv_free = naive_kv_free,
     .kv_copy_page = naive_kv_copy_page, .kv_append = naive_kv_append,
     .attention = naive_attention,
 };
