@@ -469,6 +469,10 @@ static void put_f16(uint16_t *page, size_t first, size_t step, const float *x, s
         const vf b = vf_min(vf_set1(SN_F16_MAX), vf_max(vf_set1(-SN_F16_MAX), a));
         uint16_t h[16];
         vf_store_f16(h, vf_add(b, vf_sub(a, a))); /* a - a: 0, or NaN from infinity and NaN */
+        if (step == 1 && n == 16) {
+            memcpy(page + first + d, h, sizeof h);
+            continue;
+        }
         for (size_t i = 0; i < n; i++)
             page[first + (d + i) * step] = h[i];
     }

@@ -157,6 +157,8 @@ static void run_piece(const struct product *p, const struct sn_matmul *j, size_t
                          j->ldy, n_cols, bias, j->accumulate);
         return;
     }
+    for (size_t i = 0; i < m.n_rows; i++) /* the lines to be written arrive during the product */
+        __builtin_prefetch(y + i * j->ldy, 1);
     p->cpu->k.mm[w->kind](&m);
     p->cpu->k.mm_store(&m, y, j->ldy, n_cols, bias, j->accumulate);
 }
