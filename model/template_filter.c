@@ -127,7 +127,7 @@ static int indention(struct sn_jrun *r, struct sn_jval width, const struct sn_js
 
 static int f_indent(struct sn_jrun *r, const struct sn_jcall *c, struct sn_jval *out)
 {
-    const struct sn_jstr *s, *pad;
+    const struct sn_jstr *s, *pad = NULL;
     struct sn_jval lines;
     const bool first = sn_jtruth(c->a[1]), blank = sn_jtruth(c->a[2]);
     int rc = sn_jarg_str(r, c->self, "indent", &s);
