@@ -50,6 +50,7 @@ model_libmodel_a_SOURCES += \
   model/template_dict.c \
   model/template_eval.c \
   model/template_exec.c \
+  model/template_expr.c \
   model/template_filter.c \
   model/template_format.c \
   model/template_global.c \

@@ -228,6 +228,9 @@ int sn_jparse_tuple(struct sn_jparser *p, bool with_cond, struct sn_jnode **out)
 int sn_jparse_target(struct sn_jparser *p, bool with_ns, struct sn_jnode **out);
 int sn_jparse_filters(struct sn_jparser *p, struct sn_jnode *base, bool first_is_name,
                       struct sn_jnode **out);
+int sn_jparse_primary(struct sn_jparser *p, bool with_ns, struct sn_jnode **out);
+int sn_jparse_postfix(struct sn_jparser *p, struct sn_jnode **node);  /* .a [b] (c) after it */
+int sn_jparse_trailers(struct sn_jparser *p, struct sn_jnode **node); /* |filters, is tests */
 int sn_jparse_advance(struct sn_jparser *p);
 int sn_jparse_peek(struct sn_jparser *p, const struct sn_jtok **out);
 bool sn_jparse_is_op(const struct sn_jparser *p, int op);

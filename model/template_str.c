@@ -269,10 +269,12 @@ int sn_jbuf_done(struct sn_jbuf *b, struct sn_jval *out)
         rc = sn_jtick_bytes(b->r, b->b.used);
     if (rc < 0)
         return rc;
+    if (b->b.used == 0) /* perhaps without a block */
+        return wrap(b->r, (struct sn_jstr){.s = ""}, out);
     struct sn_jblock *k = sn_jalloc(b->r, sizeof *k);
     if (!k)
         return -(int)b->r->d->code;
     *k = b->b;
-    const struct sn_jstr s = {k->s ? k->s : "", k->from, k->used, k, false};
+    const struct sn_jstr s = {k->s, k->from, k->used, k, false};
     return wrap(b->r, s, out);
 }

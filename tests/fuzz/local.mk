@@ -26,6 +26,7 @@ EXTRA_DIST += \
   tests/fuzz/corpus/template/smollm2 \
   tests/fuzz/corpus/template/vars \
   tests/fuzz/safetensors.dict \
+  tests/fuzz/regressions/template/concat-of-empty \
   tests/fuzz/template.dict
 
 LDFLAGS_FUZZ = $(AM_LDFLAGS) -fsanitize=fuzzer

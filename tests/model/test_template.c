@@ -45,6 +45,7 @@ static const struct { const char *source, *vars, *want; } good[] = {
     {"{{ {'b': 1, 'a': [none, 'é']}|tojson }}", NULL, "{\"b\": 1, \"a\": [null, \"é\"]}"},
     {"{{ '{\"a\": [1, 2.5]}'|from_json }}", NULL, "{'a': [1, 2.5]}"},
     {"{{ 'abc'[::-1] }}{{ '世界'[1:] }}{{ '世界'|length }}", NULL, "cba界2"},
+    {"{{ (missing ~ missing) ~ '' }}", NULL, ""},
     {"{{ missing }}{{ missing|default('d') }}{{ 1 if false }}", NULL, "d"},
     {"{{ x }}", "{\"x\":9223372036854775807}", "9223372036854775807"},
 };
