@@ -2,11 +2,15 @@
 #   SENSORIUM          the program (set by the Makefile)
 #   SN_TEST_SMOLLM2    SmolLM2-135M-Instruct Q4_1, from the cache ("sensorium pull smollm2")
 #   SN_TEST_VOCABS, SN_TEST_TEMPLATES   folders that ./quickstart check fetches
-#   SN_TEST_QUICK      set: tests that take long skip
+#   SN_TEST_QUICK      set: tests that take long skip, or take a small sample
+#   SN_TEST_TEXTS      texts per tokenizer (10000)
 sn_cache=${SENSORIUM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sensorium}
 if test -z "${SN_TEST_SMOLLM2+set}"; then
     SN_TEST_SMOLLM2=$(find "$sn_cache/models" -name SmolLM2-135M-Instruct.Q4_1.gguf 2>/dev/null |
         head -n 1)
 fi
-test -z "${SN_TEST_QUICK-}" || SN_TEST_SMOLLM2=
+if test -n "${SN_TEST_QUICK-}"; then
+    SN_TEST_SMOLLM2='' SN_TEST_VOCABS='' SN_TEST_TEMPLATES='' SN_TEST_TEXTS=300
+    export SN_TEST_VOCABS SN_TEST_TEMPLATES SN_TEST_TEXTS
+fi
 export SENSORIUM SN_TEST_SMOLLM2

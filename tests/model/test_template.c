@@ -183,12 +183,12 @@ static void deep_source_cannot_overflow_the_stack(void **state)
     };
     for (size_t i = 0; i < SN_COUNT(nests); i++) {
         char *e = repeated(nests[i].open, nests[i].middle, nests[i].close, 30000);
-        const size_t room = strlen(e) + 16;
-        char *source = malloc(room);
+        const size_t cap = strlen(e) + 16;
+        char *source = malloc(cap);
         struct sn_rendered r;
         struct sn_diag d;
         assert_non_null(source);
-        snprintf(source, room, "{{ %s }}", e);
+        snprintf(source, cap, "{{ %s }}", e);
         const int rc = render(source, NULL, &r, &d);
         if (rc != (nests[i].limit ? -SN_ELIMIT : 0))
             fail_msg("%s...: %d %s", nests[i].open, rc, d.text);
@@ -202,10 +202,9 @@ static void deep_source_cannot_overflow_the_stack(void **state)
     assert_int_equal(render(s, NULL, &r, &d), -SN_ELIMIT);
     free(s);
     s = repeated("", "{% if 0 %}", "{% elif 0 %}", 30000);
-    const size_t room = strlen(s) + 64;
-    char *whole = malloc(room);
-    assert_non_null(whole);
-    snprintf(whole, room, "%s{%% else %%}x{%% endif %%}", s);
+    const size_t cap = strlen(s) + 64;
+    char *whole = malloc(cap);
+    snprintf(whole, cap, "%s{%% else %%}x{%% endif %%}", s);
     assert_int_equal(render(whole, NULL, &r, &d), 0);
     assert_string_equal(r.text, "x");
     sn_rendered_fini(&r);
@@ -217,12 +216,11 @@ static void deep_variables_are_refused(void **state)
 {
     (void)state;
     char *s = repeated("[", "", "]", 1000);
-    const size_t room = strlen(s) + 16;
-    char *vars = malloc(room);
+    const size_t cap = strlen(s) + 16;
+    char *vars = malloc(cap);
     struct sn_rendered r;
     struct sn_diag d;
-    assert_non_null(vars);
-    snprintf(vars, room, "{\"x\":%s}", s);
+    snprintf(vars, cap, "{\"x\":%s}", s);
     assert_int_equal(render("{{ 1 }}", vars, &r, &d), -SN_ELIMIT);
     free(vars);
     free(s);
