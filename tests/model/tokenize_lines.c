@@ -30,7 +30,8 @@ static int put_ids(const struct sn_tokenizer *t, const char *text, size_t n, uns
     if (rc < 0)
         return rc;
     put_u32((uint32_t)ids->n);
-    fwrite(ids->v, sizeof *ids->v, ids->n, stdout);
+    if (ids->n)
+        fwrite(ids->v, sizeof *ids->v, ids->n, stdout);
     return 0;
 }
 
@@ -40,7 +41,8 @@ static int put_text(const struct sn_tokenizer *t, const struct sn_ids *ids, stru
     const int rc = sn_tokenizer_decode(t, ids->v, ids->n, true, &b, d);
     if (rc == 0) {
         put_u32((uint32_t)b.len);
-        fwrite(b.data, 1, b.len, stdout);
+        if (b.len)
+            fwrite(b.data, 1, b.len, stdout);
     }
     sn_strbuf_fini(&b);
     return rc;
