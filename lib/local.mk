@@ -25,7 +25,7 @@ pkgconfigdir = $(libdir)/pkgconfig
 pkgconfig_DATA = lib/sensorium.pc
 
 install-data-hook:
-	cd $(DESTDIR)$(libdir) && \
+	cd "$(DESTDIR)$(libdir)" && \
 	  ln -sf libsensorium.so.$(PACKAGE_VERSION) $(SN_SONAME) && ln -sf $(SN_SONAME) libsensorium.so
 uninstall-hook:
-	cd $(DESTDIR)$(libdir) && rm -f $(SN_SONAME) libsensorium.so
+	cd "$(DESTDIR)$(libdir)" && rm -f $(SN_SONAME) libsensorium.so
