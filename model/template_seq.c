@@ -111,7 +111,7 @@ static int copy_list(struct sn_jrun *r, struct sn_jval v, struct sn_jval *out)
 static int f_sort(struct sn_jrun *r, const struct sn_jcall *c, struct sn_jval *out)
 {
     int rc = copy_list(r, c->self, out);
-    struct sn_jlist *l = out->u.list;
+    struct sn_jlist *l = rc == 0 ? out->u.list : NULL;
     struct sn_jval *keys = rc == 0 ? sn_jalloc(r, l->n * sizeof *keys) : NULL;
     if (!keys)
         return rc < 0 ? rc : -(int)r->d->code;
@@ -137,7 +137,7 @@ static int f_dictsort(struct sn_jrun *r, const struct sn_jcall *c, struct sn_jva
     struct sn_jview view = {c->self.u.dict, 'i'};
     const struct sn_jval items = {.kind = SN_J_VIEW, .u.view = &view};
     int rc = copy_list(r, items, out);
-    struct sn_jlist *l = out->u.list;
+    struct sn_jlist *l = rc == 0 ? out->u.list : NULL;
     struct sn_jval *keys = rc == 0 ? sn_jalloc(r, l->n * sizeof *keys) : NULL;
     if (!keys)
         return rc < 0 ? rc : -(int)r->d->code;
@@ -177,7 +177,7 @@ static int f_groupby(struct sn_jrun *r, const struct sn_jcall *c, struct sn_jval
     struct sn_jval all;
     int rc = copy_list(r, c->self, &all);
     const size_t n = rc == 0 ? all.u.list->n : 0;
-    struct sn_jval *v = all.u.list ? all.u.list->v : NULL;
+    struct sn_jval *v = rc == 0 ? all.u.list->v : NULL;
     struct sn_jval *keys = rc == 0 ? sn_jalloc(r, n * sizeof *keys) : NULL;
     if (!keys)
         return rc < 0 ? rc : -(int)r->d->code;

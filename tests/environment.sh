@@ -4,6 +4,7 @@
 #   SN_TEST_VOCABS, SN_TEST_TEMPLATES   folders that ./quickstart check fetches
 #   SN_TEST_QUICK      set: tests that take long skip, or take a small sample
 #   SN_TEST_TEXTS      texts per tokenizer (10000)
+#   SN_TEST_SANITIZED  set: the program is ten times slower than usual
 sn_cache=${SENSORIUM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sensorium}
 if test -z "${SN_TEST_SMOLLM2+set}"; then
     SN_TEST_SMOLLM2=$(find "$sn_cache/models" -name SmolLM2-135M-Instruct.Q4_1.gguf 2>/dev/null |
