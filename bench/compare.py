@@ -139,9 +139,10 @@ def context(bench, out):
             *table("n", "prefill tokens/s", "attention's share of it", "decode ms a token",
                    "attention's share of it", "peak memory")]
     for n in (512, 1024, 2048, 4096, 8128):
+        print(f"context {n}", file=sys.stderr)
         runs = [run_json([bench.a.sensorium, "bench", "-m", model, "-t", bench.a.threads, "--prefill",
                           n, "--decode", 32, "--depth", n, "--repeat", 1, "--json"], bench.env)
-                for _ in range(3)]
+                for _ in range(1 if n > 4096 else 3)] # a minute and a half each at the end
         out.append(row(n, f"{med(runs, 'prefill_tokens_per_s'):.0f}",
                        f"{100 * med(runs, 'prefill_attention_share'):.0f} %",
                        f"{1000 / med(runs, 'decode_tokens_per_s'):.2f}",
