@@ -106,9 +106,9 @@ static int encode_fragment(struct sn_tok_work *w, const char *s, size_t n)
 }
 
 /* Without SN_TOK_SPECIAL the text of a control token is passed over whole, as tokenizers does it:
- * user-defined tokens are not looked for within. */
-/* plain (or NULL): bytes that no control token may hold. What stands between recognised tokens is
- * one fragment whatever its origin, so that merges are those of the whole text. */
+ * user-defined tokens are not looked for within. plain (or NULL): bytes that no control token may
+ * hold. What stands between recognised tokens is one fragment whatever its origin, so that merges
+ * are those of the whole text. */
 static int encode_fragments(struct sn_tok_work *w, const char *text, const uint8_t *plain, size_t n,
                             unsigned flags)
 {

@@ -13,7 +13,7 @@
 #include "compute/cpu/kernels.h"
 #include "compute/cpu/simd.h"
 
-enum { PREFETCH_BYTES = 2560 }; /* +5-15 % in decoding on two cores (docs/performance.md) */
+enum { PREFETCH_BYTES = 2560 }; /* a few blocks ahead of what decoding reads */
 
 enum mm_min { MM_NO_MIN, MM_MIN, MM_TWO_MINS };
 
