@@ -5,6 +5,7 @@ base_libbase_a_SOURCES = \
   base/diag.c base/diag.h \
   base/file.c base/file.h \
   base/hash.c base/hash.h \
+  base/media.c base/media.h \
   base/mem.c base/mem.h \
   base/pool.c base/pool.h \
   base/strbuf.c base/strbuf.h

@@ -21,6 +21,10 @@ include $(top_srcdir)/tests/base/local.mk
 include $(top_srcdir)/tests/compute/local.mk
 include $(top_srcdir)/tests/model/local.mk
 include $(top_srcdir)/tests/llm/local.mk
+include $(top_srcdir)/tests/media/local.mk
+include $(top_srcdir)/tests/encoders/local.mk
+include $(top_srcdir)/tests/fusion/local.mk
+include $(top_srcdir)/tests/pipeline/local.mk
 include $(top_srcdir)/tests/reference/local.mk
 include $(top_srcdir)/tests/cli/local.mk
 include $(top_srcdir)/tests/lib/local.mk

@@ -1,0 +1,1 @@
+# fusion/: see README.md
