@@ -13,12 +13,13 @@ import numpy as np
 import torch
 import transformers
 
+import mm_idefics
 import mm_llava
 import mm_whisper
 from golden_files import read_json
 
 HERE = pathlib.Path(__file__).resolve().parent
-FAMILIES = [*mm_llava.FAMILIES, *mm_whisper.FAMILIES]
+FAMILIES = [*mm_llava.FAMILIES, *mm_whisper.FAMILIES, *mm_idefics.FAMILIES]
 EXACT = ("tokens", "spans", "media", "positions", "greedy", "text")
 
 
