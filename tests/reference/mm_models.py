@@ -15,11 +15,13 @@ import transformers
 
 import mm_idefics
 import mm_llava
+import mm_qwen_vl
 import mm_whisper
 from golden_files import read_json
 
 HERE = pathlib.Path(__file__).resolve().parent
-FAMILIES = [*mm_llava.FAMILIES, *mm_whisper.FAMILIES, *mm_idefics.FAMILIES]
+FAMILIES = [*mm_llava.FAMILIES, *mm_whisper.FAMILIES, *mm_idefics.FAMILIES,
+            *mm_qwen_vl.FAMILIES]
 EXACT = ("tokens", "spans", "media", "positions", "greedy", "text")
 
 
