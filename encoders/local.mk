@@ -2,6 +2,9 @@
 noinst_LIBRARIES += encoders/libencoders.a
 encoders_libencoders_a_CFLAGS = $(AM_CFLAGS) -O3
 encoders_libencoders_a_SOURCES = \
+  encoders/preprocess.c encoders/preprocess.h \
+  encoders/preprocess_families.c \
+  encoders/preprocess_plan.c \
   encoders/resize.c encoders/resize.h encoders/resize_kernels.h \
   encoders/resize_plain.c
 LIBENCODERS = encoders/libencoders.a
