@@ -5,6 +5,7 @@ cli_libcli_a_SOURCES = \
   cli/bandwidth.c cli/bandwidth.h \
   cli/cmd_bench.c \
   cli/cmd_chat.c \
+  cli/cmd_convert.c \
   cli/cmd_detokenize.c \
   cli/cmd_doctor.c \
   cli/cmd_generate.c \

@@ -19,6 +19,7 @@ static const struct command commands[] = {
     {"generate", cmd_generate, "text that continues or answers a prompt"},
     {"chat", cmd_chat, "a conversation"},
     {"pull", cmd_pull, "download a model of the catalogue"},
+    {"convert", cmd_convert, "a model of another format as GGUF"},
     {"inspect", cmd_inspect, "what is in a GGUF file"},
     {"quantize", cmd_quantize, "a smaller copy of a model"},
     {"perplexity", cmd_perplexity, "how well a model predicts a text"},
