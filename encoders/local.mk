@@ -1,1 +1,13 @@
-# encoders/: see README.md
+noinst_LIBRARIES += encoders/libencoders.a
+encoders_libencoders_a_SOURCES = \
+  encoders/encoder.h \
+  encoders/mel.h \
+  encoders/preprocess.h \
+  encoders/resize.h \
+  encoders/vision.c encoders/vision_impl.h \
+  encoders/vision_grid.c \
+  encoders/vision_hparams.c \
+  encoders/vision_pre.c \
+  encoders/vision_weights.c
+encoders_libencoders_a_CFLAGS = $(AM_CFLAGS)
+LIBENCODERS = encoders/libencoders.a $(LIBMODEL)

@@ -5,15 +5,7 @@
  * is an error, since ignoring it would compute something else than the file means. */
 
 #include "llm/hparams.h"
-
-struct sn_gguf_tensor;
-
-/* A linear layer. */
-struct sn_linear {
-    struct sn_weight *w; /* (n_out, n_in) */
-    float *bias;         /* (n_out), device memory, or NULL */
-    size_t n_out, n_in;
-};
+#include "model/linear.h"
 
 /* Gated MLP: down(act(gate x) * up x). */
 struct sn_mlp {

@@ -15,6 +15,7 @@ model_libmodel_a_SOURCES = \
   model/gguf_write.c \
   model/http.c model/http.h \
   model/libraries.c model/libraries.h \
+  model/linear.c model/linear.h \
   model/names.c model/names.h \
   model/pull.c model/pull.h model/pull_impl.h \
   model/pull_hub.c \
