@@ -164,6 +164,9 @@ class Family:
     def extra_arrays(self, model, inputs):
         return {}
 
+    def make(self, top):
+        make(self, top)
+
 
 def plain(v):
     """A setting as JSON has it."""
