@@ -1,5 +1,7 @@
 noinst_LIBRARIES += encoders/libencoders.a
 encoders_libencoders_a_SOURCES = \
+  encoders/audio.c encoders/audio.h encoders/audio_impl.h \
+  encoders/audio_weights.c \
   encoders/encoder.h \
   encoders/mel.h \
   encoders/preprocess.h \
