@@ -1,5 +1,6 @@
 noinst_LIBRARIES += llm/libllm.a
 llm_libllm_a_SOURCES = \
+  llm/cross.c llm/cross.h \
   llm/engine.c llm/engine_impl.h \
   llm/family.c \
   llm/forward.c \
