@@ -1,1 +1,28 @@
-# media/: see README.md
+noinst_LIBRARIES += media/libmedia.a
+media_libmedia_a_CFLAGS = $(AM_CFLAGS) $(MEDIA_CFLAGS)
+MEDIA_CFLAGS = $(SECCOMP_CFLAGS) $(JPEG_CFLAGS) $(PNG_CFLAGS) $(WEBP_CFLAGS) $(TIFF_CFLAGS) \
+  $(LCMS_CFLAGS) $(HEIF_CFLAGS)
+LIBMEDIA = media/libmedia.a $(LIBBASE) $(SECCOMP_LIBS) $(JPEG_LIBS) $(PNG_LIBS) $(WEBP_LIBS) \
+  $(GIF_LIBS) $(TIFF_LIBS) $(LCMS_LIBS) $(HEIF_LIBS)
+EXTRA_DIST += media/README.md
+
+# Sources, and decoding in processes that can do no harm
+media_libmedia_a_SOURCES = \
+  media/sandbox.c media/sandbox.h media/sandbox_impl.h \
+  media/sandbox_child.c \
+  media/sandbox_filter.c \
+  media/sandbox_keeper.c \
+  media/sandbox_packet.c \
+  media/source.c media/source.h
+
+# Sound and video, through FFmpeg
+media_libmedia_a_SOURCES += \
+  media/sound.c media/sound.h \
+  media/sound_container.c media/sound_container.h \
+  media/sound_decode.c media/sound_decode.h \
+  media/sound_tail.c \
+  media/video.c media/video.h media/video_impl.h \
+  media/video_decode.c \
+  media/video_draw.c
+MEDIA_CFLAGS += $(FFMPEG_CFLAGS)
+LIBMEDIA += $(FFMPEG_LIBS)
