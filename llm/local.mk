@@ -21,7 +21,10 @@ llm_libllm_a_SOURCES = \
   llm/stop.c llm/stop.h \
   llm/weights.c llm/weights.h llm/weights_impl.h \
   llm/weights_mla.c \
-  llm/weights_moe.c
-llm_libllm_a_CFLAGS = $(AM_CFLAGS) -O3
+  llm/weights_moe.c \
+  llm/whisper.c llm/whisper.h llm/whisper_impl.h \
+  llm/whisper_decode.c \
+  llm/whisper_rules.c
+llm_libllm_a_CFLAGS = $(AM_CFLAGS) $(ZLIB_CFLAGS) -O3
 EXTRA_DIST += llm/README.md
-LIBLLM = llm/libllm.a $(LIBMODEL)
+LIBLLM = llm/libllm.a $(LIBMODEL) $(ZLIB_LIBS)
