@@ -15,5 +15,6 @@ int cmd_perplexity(int argc, char **argv);
 int cmd_pull(int argc, char **argv);
 int cmd_quantize(int argc, char **argv);
 int cmd_tokenize(int argc, char **argv);
+int cmd_transcribe(int argc, char **argv);
 
 #endif

@@ -103,6 +103,11 @@ int sn_memory_set(struct sn_engine *e, int32_t id, const float *rows, size_t n_r
     return 0;
 }
 
+size_t sn_memory_rows(const struct sn_engine *e, int32_t id)
+{
+    return id >= 0 && (size_t)id < e->memories.n ? e->memories.n_rows[id] : 0;
+}
+
 int sn_seq_look_at(struct sn_engine *e, int32_t seq, int32_t memory, struct sn_diag *d)
 {
     const struct sn_memories *m = &e->memories;

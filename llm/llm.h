@@ -81,6 +81,7 @@ int sn_engine_step(struct sn_engine *e, const struct sn_chunk *chunks, size_t n_
  * of all layers are computed, once. Sequences that look at it see the new one from then on. */
 int sn_memory_set(struct sn_engine *e, int32_t id, const float *rows, size_t n_rows,
                   struct sn_diag *d);
+size_t sn_memory_rows(const struct sn_engine *e, int32_t id); /* 0: empty, or none */
 /* The sequence's tokens attend to this memory from now on; a fork inherits it. */
 int sn_seq_look_at(struct sn_engine *e, int32_t seq, int32_t memory, struct sn_diag *d);
 

@@ -24,6 +24,7 @@ llm_libllm_a_SOURCES = \
   llm/weights_moe.c \
   llm/whisper.c llm/whisper.h llm/whisper_impl.h \
   llm/whisper_decode.c \
+  llm/whisper_follow.c \
   llm/whisper_rules.c
 llm_libllm_a_CFLAGS = $(AM_CFLAGS) $(ZLIB_CFLAGS) -O3
 EXTRA_DIST += llm/README.md

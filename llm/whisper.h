@@ -67,4 +67,19 @@ int sn_whisper_decode(const struct sn_whisper *w, struct sn_engine *e,
                       const struct sn_whisper_cfg *cfg, struct sn_whisper_text *out,
                       const volatile int *stop, struct sn_diag *d);
 
+/* When what was said was said: token i of `tokens` (n, text only) from times[i] to times[i + 1],
+ * seconds of the window, times (n + 1). By dynamic time warping over the attention of heads that are
+ * known to follow the words, on the first n_rows rows of the memory, each 20 ms. */
+struct sn_whisper_said {
+    const int32_t *tokens;
+    size_t n;
+    const struct sn_cross_head *heads;
+    size_t n_heads;
+    size_t n_rows;
+};
+int sn_whisper_follow(const struct sn_whisper *w, struct sn_engine *e,
+                      const struct sn_whisper_window *window, const struct sn_whisper_cfg *cfg,
+                      const struct sn_whisper_said *said, float *times, const volatile int *stop,
+                      struct sn_diag *d);
+
 #endif
