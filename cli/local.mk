@@ -5,6 +5,7 @@ cli_libcli_a_SOURCES = \
   cli/bandwidth.c cli/bandwidth.h \
   cli/cmd_bench.c \
   cli/cmd_chat.c \
+  cli/cmd_convert.c \
   cli/cmd_detokenize.c \
   cli/cmd_doctor.c \
   cli/cmd_generate.c \
@@ -14,6 +15,7 @@ cli_libcli_a_SOURCES = \
   cli/cmd_pull.c \
   cli/cmd_quantize.c \
   cli/cmd_tokenize.c \
+  cli/cmd_transcribe.c \
   cli/commands.h \
   cli/conversation.c cli/conversation.h \
   cli/inspect.h cli/inspect_gguf.c cli/inspect_safetensors.c \
@@ -27,8 +29,9 @@ cli_libcli_a_SOURCES = \
   cli/session.c cli/session.h \
   cli/shared_options.c \
   cli/terminal.c cli/terminal.h \
-  cli/text.c cli/text.h
-LIBCLI = cli/libcli.a $(LIBLLM) $(LIBMODEL) $(READLINE_LIBS)
+  cli/text.c cli/text.h \
+  cli/transcript.c cli/transcript.h
+LIBCLI = cli/libcli.a $(LIBPIPELINE) $(LIBMEDIA) $(LIBLLM) $(LIBMODEL) $(READLINE_LIBS)
 
 bin_PROGRAMS += sensorium
 sensorium_SOURCES = cli/main.c

@@ -18,7 +18,9 @@ struct command {
 static const struct command commands[] = {
     {"generate", cmd_generate, "text that continues or answers a prompt"},
     {"chat", cmd_chat, "a conversation"},
+    {"transcribe", cmd_transcribe, "what is said in recordings and videos"},
     {"pull", cmd_pull, "download a model of the catalogue"},
+    {"convert", cmd_convert, "a model of another format as GGUF"},
     {"inspect", cmd_inspect, "what is in a GGUF file"},
     {"quantize", cmd_quantize, "a smaller copy of a model"},
     {"perplexity", cmd_perplexity, "how well a model predicts a text"},

@@ -18,7 +18,7 @@
 struct sn_weight; /* a matrix (n_out, n_in) in the device's own layout */
 struct sn_kv;     /* key/value pages of all layers */
 
-enum sn_act { SN_ACT_SILU, SN_ACT_GELU_TANH, SN_ACT_GELU_ERF, SN_ACT_RELU2 };
+enum sn_act { SN_ACT_SILU, SN_ACT_GELU_TANH, SN_ACT_GELU_ERF, SN_ACT_QUICK_GELU, SN_ACT_RELU2 };
 
 /* y (n_rows, n_out; stride ldy) = x[rows] W^T + bias, or += with accumulate. */
 struct sn_matmul {
@@ -90,10 +90,17 @@ struct sn_device_ops {
                    const float *x, size_t ldx, size_t n_x_rows, size_t n_in);
     void (*rmsnorm)(struct sn_device *dev, float *y, size_t ldy, const float *x, size_t ldx,
                     const float *w, size_t n_rows, size_t n_cols, float eps);
+    void (*layernorm)(struct sn_device *dev, float *y, size_t ldy, const float *x, size_t ldx,
+                      const float *w, const float *b, size_t n_rows, size_t n_cols, float eps);
     void (*add)(struct sn_device *dev, float *y, const float *x, size_t n);
     void (*scale)(struct sn_device *dev, float *y, float s, size_t n);
     void (*glu)(struct sn_device *dev, enum sn_act act, float *y, const float *gate,
                 const float *up, size_t n);
+    void (*activate)(struct sn_device *dev, enum sn_act act, float *y, size_t n);
+    void (*scale_cols)(struct sn_device *dev, float *y, const float *w, size_t n_rows,
+                       size_t n_cols);
+    void (*gather)(struct sn_device *dev, float *y, size_t ldy, const float *x, size_t ldx,
+                   const int32_t *rows, size_t n_rows, size_t n_cols);
     void (*rope)(struct sn_device *dev, const struct sn_rope *r);
     void (*combine)(struct sn_device *dev, float *y, size_t n_cols, const float *x,
                     const int32_t *dst, const float *weight, size_t n);
@@ -174,6 +181,14 @@ static inline void sn_rmsnorm(struct sn_device *dev, float *y, size_t ldy, const
 {
     dev->ops->rmsnorm(dev, y, ldy, x, ldx, w, n_rows, n_cols, eps);
 }
+/* y = (x - mean(x)) / sqrt(var(x) + eps) * w + b, var the mean squared deviation (Ba et al.,
+ * arXiv 1607.06450); w and b, or b alone, may be NULL. y may be x. */
+static inline void sn_layernorm(struct sn_device *dev, float *y, size_t ldy, const float *x,
+                                size_t ldx, const float *w, const float *b, size_t n_rows,
+                                size_t n_cols, float eps)
+{
+    dev->ops->layernorm(dev, y, ldy, x, ldx, w, b, n_rows, n_cols, eps);
+}
 static inline void sn_add(struct sn_device *dev, float *y, const float *x, size_t n) /* y += x */
 {
     dev->ops->add(dev, y, x, n);
@@ -187,6 +202,23 @@ static inline void sn_glu(struct sn_device *dev, enum sn_act act, float *y, cons
                           const float *up, size_t n)
 {
     dev->ops->glu(dev, act, y, gate, up, n);
+}
+static inline void sn_activate(struct sn_device *dev, enum sn_act act, float *y, size_t n)
+{
+    dev->ops->activate(dev, act, y, n); /* y = act(y) */
+}
+/* Every row of y (n_rows, n_cols), element by element, times w. */
+static inline void sn_scale_cols(struct sn_device *dev, float *y, const float *w, size_t n_rows,
+                                 size_t n_cols)
+{
+    dev->ops->scale_cols(dev, y, w, n_rows, n_cols);
+}
+/* Row i of y is row rows[i] of x (rows: host array); y is not x. Rows that then stand side by side
+ * are also one longer row: that is how neighbouring patches become one token. */
+static inline void sn_gather(struct sn_device *dev, float *y, size_t ldy, const float *x,
+                             size_t ldx, const int32_t *rows, size_t n_rows, size_t n_cols)
+{
+    dev->ops->gather(dev, y, ldy, x, ldx, rows, n_rows, n_cols);
 }
 static inline void sn_rope(struct sn_device *dev, const struct sn_rope *r) { dev->ops->rope(dev, r); }
 /* y[dst[i]] += weight[i] * x[i] for rows i = 0..n-1 of n_cols, in that order (experts' outputs

@@ -3,6 +3,7 @@
 /* The engine's inside: sequences (sequences.c), steps cut into pieces (engine.c), and the pass over
  * one piece (forward.c with mla.c and moe.c). All memory is taken when the engine is made. */
 
+#include "llm/cross.h"
 #include "llm/llm_impl.h"
 #include "llm/pages.h"
 #include "llm/rope.h"
@@ -13,6 +14,7 @@ struct sn_seq {
     size_t n_tokens;      /* in the cache */
     size_t n_pages;       /* = pages for n_tokens, between steps */
     int32_t *pages;       /* (pages_max) */
+    int32_t memory;       /* what it looks at; -1: nothing */
     int32_t replaced;     /* during a step: the shared page that its last one is a copy of; or -1 */
 };
 
@@ -22,6 +24,8 @@ struct sn_rows {
     int32_t *index;             /* (n) row of the piece */
     const int32_t **pages;
     int32_t *pos, *hi, *lo[2];  /* lo[1]: of layers with a window */
+    const int32_t **memory_pages; /* (n) and how many rows it has: what cross-attention sees */
+    int32_t *memory_hi;
     float *q_rope[2];           /* (n, n_rot) device memory; [1]: of layers with a window */
 };
 enum { SN_GLOBAL, SN_LOCAL };
@@ -56,6 +60,9 @@ struct sn_engine {
     uint32_t n_ctx, rows_max, logit_rows;
     struct sn_kv *kv;
     size_t kv_bytes;
+    enum sn_kv_type kv_type;
+    struct sn_memories memories;
+    struct sn_cross_watch *watch; /* during a watched step, or NULL */
     struct sn_pages pages;
     size_t pages_max;          /* of one sequence */
     struct sn_seq *seqs;

@@ -41,7 +41,7 @@ int sn_seq_new(struct sn_engine *e, int32_t *id, struct sn_diag *d)
     struct sn_seq *s = &e->seqs[i];
     if (!s->pages) s->pages = sn_malloc_array(e->pages_max, sizeof *s->pages);
     if (!s->pages) return sn_fail(d, SN_ENOMEM, "llm: sequence of %zu pages", e->pages_max);
-    *s = (struct sn_seq){.used = true, .pages = s->pages, .replaced = -1};
+    *s = (struct sn_seq){.used = true, .pages = s->pages, .memory = -1, .replaced = -1};
     *id = (int32_t)i;
     return 0;
 }
@@ -59,6 +59,7 @@ int sn_seq_fork(struct sn_engine *e, int32_t parent, size_t n_tokens, int32_t *i
     const struct sn_seq *p = &e->seqs[parent];
     struct sn_seq *c = &e->seqs[child];
     c->n_tokens = n_tokens;
+    c->memory = p->memory;
     c->n_pages = pages_for(n_tokens);
     for (size_t i = 0; i < c->n_pages; i++) {
         c->pages[i] = p->pages[i];

@@ -1,1 +1,9 @@
 # pipeline/: see README.md
+noinst_LIBRARIES += pipeline/libpipeline.a
+pipeline_libpipeline_a_CFLAGS = $(AM_CFLAGS) -O3
+pipeline_libpipeline_a_SOURCES = \
+  pipeline/cutter.c pipeline/cutter.h \
+  pipeline/transcribe.c pipeline/transcribe.h pipeline/transcribe_impl.h \
+  pipeline/transcribe_segments.c \
+  pipeline/transcribe_words.c
+LIBPIPELINE = pipeline/libpipeline.a $(LIBENCODERS) $(LIBLLM)

@@ -56,7 +56,8 @@ static void cpu_copy(struct sn_device *dev, void *dst, const void *src, size_t n
 struct op {
     const struct sn_cpu *cpu;
     float *y;
-    const float *x, *z;
+    const float *x, *z, *b;
+    const int32_t *rows;
     size_t n_cols, ldx, ldy;
     float s;
     enum sn_act act;
@@ -85,6 +86,50 @@ static void cpu_rmsnorm(struct sn_device *dev, float *y, size_t ldy, const float
     struct op o = {.cpu = sn_cpu_of(dev), .y = y, .x = x, .z = w, .n_cols = n_cols, .ldx = ldx,
                    .ldy = ldy, .s = eps};
     run(&o, n_rows, n_cols, 4, rmsnorm_rows);
+}
+
+static void layernorm_rows(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    const struct op *o = ctx;
+    (void)thread;
+    for (size_t r = begin; r < end; r++)
+        o->cpu->k.layernorm(o->y + r * o->ldy, o->x + r * o->ldx, o->z, o->b, o->n_cols, o->s);
+}
+static void cpu_layernorm(struct sn_device *dev, float *y, size_t ldy, const float *x, size_t ldx,
+                          const float *w, const float *b, size_t n_rows, size_t n_cols, float eps)
+{
+    struct op o = {.cpu = sn_cpu_of(dev), .y = y, .x = x, .z = w, .b = b, .n_cols = n_cols,
+                   .ldx = ldx, .ldy = ldy, .s = eps};
+    run(&o, n_rows, n_cols, 4, layernorm_rows);
+}
+
+static void scale_cols_rows(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    const struct op *o = ctx;
+    (void)thread;
+    for (size_t r = begin; r < end; r++)
+        o->cpu->k.mul(o->y + r * o->n_cols, o->x, o->n_cols);
+}
+static void cpu_scale_cols(struct sn_device *dev, float *y, const float *w, size_t n_rows,
+                           size_t n_cols)
+{
+    struct op o = {.cpu = sn_cpu_of(dev), .y = y, .x = w, .n_cols = n_cols};
+    run(&o, n_rows, n_cols, 8, scale_cols_rows);
+}
+
+static void gather_rows(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    const struct op *o = ctx;
+    (void)thread;
+    for (size_t r = begin; r < end; r++)
+        memcpy(o->y + r * o->ldy, o->x + (size_t)o->rows[r] * o->ldx, o->n_cols * sizeof *o->y);
+}
+static void cpu_gather(struct sn_device *dev, float *y, size_t ldy, const float *x, size_t ldx,
+                       const int32_t *rows, size_t n_rows, size_t n_cols)
+{
+    struct op o = {.cpu = sn_cpu_of(dev), .y = y, .x = x, .rows = rows, .n_cols = n_cols,
+                   .ldx = ldx, .ldy = ldy};
+    run(&o, n_rows, n_cols, 8, gather_rows);
 }
 
 static void add_run(void *ctx, size_t begin, size_t end, unsigned thread)
@@ -122,6 +167,18 @@ static void cpu_glu(struct sn_device *dev, enum sn_act act, float *y, const floa
 {
     struct op o = {.cpu = sn_cpu_of(dev), .y = y, .x = gate, .z = up, .act = act};
     run(&o, n, 4, 1024, glu_run); /* an exponential counts for about four */
+}
+
+static void activate_run(void *ctx, size_t begin, size_t end, unsigned thread)
+{
+    const struct op *o = ctx;
+    (void)thread;
+    o->cpu->k.activate(o->act, o->y + begin, end - begin);
+}
+static void cpu_activate(struct sn_device *dev, enum sn_act act, float *y, size_t n)
+{
+    struct op o = {.cpu = sn_cpu_of(dev), .y = y, .act = act};
+    run(&o, n, 4, 1024, activate_run);
 }
 
 static void softcap_run(void *ctx, size_t begin, size_t end, unsigned thread)
@@ -173,9 +230,13 @@ static const struct sn_device_ops cpu_ops = {
     .weight_free = sn_cpu_weight_free,
     .matmul = sn_cpu_matmul,
     .rmsnorm = cpu_rmsnorm,
+    .layernorm = cpu_layernorm,
     .add = cpu_add,
     .scale = cpu_scale,
     .glu = cpu_glu,
+    .activate = cpu_activate,
+    .scale_cols = cpu_scale_cols,
+    .gather = cpu_gather,
     .rope = cpu_rope,
     .combine = cpu_combine,
     .softcap = cpu_softcap,

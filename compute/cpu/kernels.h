@@ -70,10 +70,15 @@ struct sn_kernels {
                    size_t n_cols, const float *bias, bool accumulate);
 
     void (*rmsnorm)(float *y, const float *x, const float *w, size_t n, float eps); /* w or NULL */
+    /* w and b, or b alone, may be NULL */
+    void (*layernorm)(float *y, const float *x, const float *w, const float *b, size_t n,
+                      float eps);
     void (*add)(float *y, const float *x, size_t n);
+    void (*mul)(float *y, const float *x, size_t n);
     void (*scale)(float *y, float s, size_t n);
     void (*axpy)(float *y, float s, const float *x, size_t n); /* y = fma(s, x, y) */
     void (*glu)(enum sn_act act, float *y, const float *gate, const float *up, size_t n);
+    void (*activate)(enum sn_act act, float *y, size_t n);
     void (*softcap)(float *x, float cap, size_t n);
     /* one head: pairs (2i, 2i+1) or (i, i + n_rot/2) */
     void (*rope)(float *x, size_t n_rot, const float *cos_sin, bool interleaved);

@@ -6,14 +6,36 @@
 
 #include "compute/cpu/scalar_math.h"
 
-static void rmsnorm(float *y, const float *x, const float *w, size_t n, float eps)
+/* Of x, or of its squares. */
+static float sum_of(const float *x, size_t n, bool squares)
 {
     float part[64] = {0};
     for (size_t j = 0; j < n; j++)
-        part[j % 64] = fmaf(x[j], x[j], part[j % 64]);
-    const float r = 1.0f / sqrtf(tree_sum(part, 64) / (float)n + eps);
+        part[j % 64] = fmaf(x[j], squares ? x[j] : 1, part[j % 64]);
+    return tree_sum(part, 64);
+}
+
+static void rmsnorm(float *y, const float *x, const float *w, size_t n, float eps)
+{
+    const float r = 1.0f / sqrtf(sum_of(x, n, true) / (float)n + eps);
     for (size_t j = 0; j < n; j++)
         y[j] = w ? x[j] * r * w[j] : x[j] * r;
+}
+
+static void layernorm(float *y, const float *x, const float *w, const float *b, size_t n, float eps)
+{
+    const float mean = sum_of(x, n, false) / (float)n;
+    for (size_t j = 0; j < n; j++)
+        y[j] = x[j] - mean;
+    const float r = 1.0f / sqrtf(sum_of(y, n, true) / (float)n + eps);
+    for (size_t j = 0; j < n; j++)
+        y[j] = w && b ? fmaf(y[j] * r, w[j], b[j]) : w ? y[j] * r * w[j] : y[j] * r;
+}
+
+static void mul(float *y, const float *x, size_t n)
+{
+    for (size_t j = 0; j < n; j++)
+        y[j] *= x[j];
 }
 
 static void add(float *y, const float *x, size_t n)
@@ -56,6 +78,7 @@ static float act(enum sn_act kind, float x)
     case SN_ACT_GELU_TANH:
         return pos - b * logistic_tail(b * fmaf(b * b, SN_GELU_C3, SN_GELU_C1));
     case SN_ACT_GELU_ERF: return pos - c * phi_tail(c);
+    case SN_ACT_QUICK_GELU: return pos - b * logistic_tail(b * SN_QUICK_GELU);
     case SN_ACT_RELU2: return pos * pos;
     }
     return NAN;
@@ -65,6 +88,12 @@ static void glu(enum sn_act kind, float *y, const float *gate, const float *up, 
 {
     for (size_t j = 0; j < n; j++)
         y[j] = act(kind, gate[j]) * up[j];
+}
+
+static void activate(enum sn_act kind, float *y, size_t n)
+{
+    for (size_t j = 0; j < n; j++)
+        y[j] = act(kind, y[j]);
 }
 
 static void rope(float *x, size_t n_rot, const float *cos_sin, bool interleaved)
@@ -83,10 +112,13 @@ static void rope(float *x, size_t n_rot, const float *cos_sin, bool interleaved)
 void sn_scalar_vec_fill(struct sn_kernels *k)
 {
     k->rmsnorm = rmsnorm;
+    k->layernorm = layernorm;
     k->add = add;
+    k->mul = mul;
     k->scale = scale;
     k->axpy = axpy;
     k->glu = glu;
+    k->activate = activate;
     k->softcap = softcap;
     k->rope = rope;
 }

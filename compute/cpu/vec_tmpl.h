@@ -2,7 +2,8 @@
  * scalar_vec.c is their twin.
  *
  * Gates. SiLU(x) = x S(x) (Elfwing et al., arXiv 1702.03118), GELU(x) = x Phi(x) and its tanh form
- * (arXiv 1606.08415), which is x S(2u), S the logistic function. All three are computed as
+ * (arXiv 1606.08415), which is x S(2u), S the logistic function, or "quickly" x S(1.702 x) (the same
+ * paper, section 2). All are computed as
  * relu(x) - |x| tail(|x|) with tail = S(-.) or Phi(-.): no cancellation for negative x, and no
  * exponential of a positive argument. |x| is capped where the tail has become zero, so finite
  * input never gives NaN or infinity, gate(-inf) = 0 and gate(inf) = inf. */
@@ -12,19 +13,21 @@
 
 #include <math.h>
 
-/* Element j goes to partial sum j mod 64; their tree is (i, i+32), (i, i+16), then vf_hsum()'s. */
-static float sum_squares(const float *x, size_t n)
+/* Of x, or of its squares. Element j goes to partial sum j mod 64; their tree is (i, i+32),
+ * (i, i+16), then vf_hsum()'s. */
+SIMD float sum_of(const float *x, size_t n, bool squares)
 {
+    const vf one = vf_set1(1); /* fma(a, 1, s) is a + s */
     vf part[4] = {vf_set1(0), vf_set1(0), vf_set1(0), vf_set1(0)};
     size_t j = 0;
     for (; n - j >= 64; j += 64)
         for (int i = 0; i < 4; i++) {
             const vf a = vf_load(x + j + 16 * i);
-            part[i] = vf_fma(a, a, part[i]);
+            part[i] = vf_fma(a, squares ? a : one, part[i]);
         }
     for (int i = 0; j < n; i++, j += 16) {
         const vf a = n - j >= 16 ? vf_load(x + j) : vf_load_n(x + j, n - j);
-        part[i] = vf_fma(a, a, part[i]);
+        part[i] = vf_fma(a, squares ? a : one, part[i]);
         if (n - j < 16)
             break;
     }
@@ -33,7 +36,7 @@ static float sum_squares(const float *x, size_t n)
 
 static void rmsnorm(float *y, const float *x, const float *w, size_t n, float eps)
 {
-    const float r = 1.0f / sqrtf(sum_squares(x, n) / (float)n + eps);
+    const float r = 1.0f / sqrtf(sum_of(x, n, true) / (float)n + eps);
     const vf rv = vf_set1(r);
     size_t j = 0;
     if (!w) {
@@ -49,6 +52,38 @@ static void rmsnorm(float *y, const float *x, const float *w, size_t n, float ep
         const vf a = vf_mul(vf_load_n(x + j, n - j), rv);
         vf_store_n(y + j, vf_mul(a, vf_load_n(w + j, n - j)), n - j);
     }
+}
+
+/* The deviations are made first, in y, and then measured: the textbook's two passes, which lose
+ * nothing when the mean is far larger than what varies. */
+static void layernorm(float *y, const float *x, const float *w, const float *b, size_t n, float eps)
+{
+    const float mean = sum_of(x, n, false) / (float)n;
+    const vf mv = vf_set1(mean);
+    size_t j = 0;
+    for (; n - j >= 16; j += 16)
+        vf_store(y + j, vf_sub(vf_load(x + j), mv));
+    if (j < n)
+        vf_store_n(y + j, vf_sub(vf_load_n(x + j, n - j), mv), n - j);
+    const vf rv = vf_set1(1.0f / sqrtf(sum_of(y, n, true) / (float)n + eps));
+    for (j = 0; j < n; j += 16) {
+        const size_t m = n - j < 16 ? n - j : 16;
+        vf a = vf_mul(vf_load_n(y + j, m), rv);
+        if (w && b)
+            a = vf_fma(a, vf_load_n(w + j, m), vf_load_n(b + j, m));
+        else if (w)
+            a = vf_mul(a, vf_load_n(w + j, m));
+        vf_store_n(y + j, a, m);
+    }
+}
+
+static void mul(float *y, const float *x, size_t n)
+{
+    size_t j = 0;
+    for (; n - j >= 16; j += 16)
+        vf_store(y + j, vf_mul(vf_load(y + j), vf_load(x + j)));
+    if (j < n)
+        vf_store_n(y + j, vf_mul(vf_load_n(y + j, n - j), vf_load_n(x + j, n - j)), n - j);
 }
 
 static void add(float *y, const float *x, size_t n)
@@ -110,6 +145,8 @@ SIMD vf act(enum sn_act kind, vf x)
     } else {
         a = vf_min(vf_set1(SN_GATE_MAX), a);
         vf z = a;
+        if (kind == SN_ACT_QUICK_GELU)
+            z = vf_mul(a, vf_set1(SN_QUICK_GELU));
         if (kind == SN_ACT_GELU_TANH)
             z = vf_mul(a, vf_fma(vf_mul(a, a), vf_set1(SN_GELU_C3), vf_set1(SN_GELU_C1)));
         tail = logistic_tail(z);
@@ -134,7 +171,28 @@ static void glu(enum sn_act kind, float *y, const float *gate, const float *up, 
     case SN_ACT_SILU: glu_kind(SN_ACT_SILU, y, gate, up, n); break;
     case SN_ACT_GELU_TANH: glu_kind(SN_ACT_GELU_TANH, y, gate, up, n); break;
     case SN_ACT_GELU_ERF: glu_kind(SN_ACT_GELU_ERF, y, gate, up, n); break;
+    case SN_ACT_QUICK_GELU: glu_kind(SN_ACT_QUICK_GELU, y, gate, up, n); break;
     case SN_ACT_RELU2: glu_kind(SN_ACT_RELU2, y, gate, up, n); break;
+    }
+}
+
+SIMD void activate_kind(enum sn_act kind, float *y, size_t n)
+{
+    size_t j = 0;
+    for (; n - j >= 16; j += 16)
+        vf_store(y + j, act(kind, vf_load(y + j)));
+    if (j < n)
+        vf_store_n(y + j, act(kind, vf_load_n(y + j, n - j)), n - j);
+}
+
+static void activate(enum sn_act kind, float *y, size_t n)
+{
+    switch (kind) {
+    case SN_ACT_SILU: activate_kind(SN_ACT_SILU, y, n); break;
+    case SN_ACT_GELU_TANH: activate_kind(SN_ACT_GELU_TANH, y, n); break;
+    case SN_ACT_GELU_ERF: activate_kind(SN_ACT_GELU_ERF, y, n); break;
+    case SN_ACT_QUICK_GELU: activate_kind(SN_ACT_QUICK_GELU, y, n); break;
+    case SN_ACT_RELU2: activate_kind(SN_ACT_RELU2, y, n); break;
     }
 }
 
@@ -221,10 +279,13 @@ static void rope(float *x, size_t n_rot, const float *cos_sin, bool interleaved)
 SIMD void vec_fill(struct sn_kernels *k)
 {
     k->rmsnorm = rmsnorm;
+    k->layernorm = layernorm;
     k->add = add;
+    k->mul = mul;
     k->scale = scale;
     k->axpy = axpy;
     k->glu = glu;
+    k->activate = activate;
     k->softcap = softcap;
     k->rope = rope;
 }

@@ -1,4 +1,4 @@
-/* Row operations: rmsnorm, add, scale, axpy, glu, softcap, rope. */
+/* Row operations: the norms, add, mul, scale, axpy, glu, activate, softcap, rope. */
 #include "config.h"
 
 #include "tests/compute/checkasm.h"
@@ -49,6 +49,18 @@ static void rmsnorm(struct check *c, size_t n, enum check_kind kind)
     }
 }
 
+static void layernorm(struct check *c, size_t n, enum check_kind kind)
+{
+    struct rows r;
+    for (int how = 0; how < 6; how++) { /* with w and b, with w, with neither; in place or not */
+        rows_new(c, &r, n, kind);
+        const float *const w = how % 3 ? r.w : NULL, *const b = how % 3 == 2 ? r.x : NULL;
+        c->ref->layernorm(r.ref, how >= 3 ? r.ref : r.x, w, b, n, 1e-5f);
+        c->k->layernorm(r.got, how >= 3 ? r.got : r.x, w, b, n, 1e-5f);
+        rows_compare(c, &r, "layernorm", kind);
+    }
+}
+
 static void arithmetic(struct check *c, size_t n, enum check_kind kind)
 {
     struct rows r;
@@ -57,6 +69,10 @@ static void arithmetic(struct check *c, size_t n, enum check_kind kind)
     c->ref->add(r.ref, r.x, n);
     c->k->add(r.got, r.x, n);
     rows_compare(c, &r, "add", kind);
+    rows_new(c, &r, n, kind);
+    c->ref->mul(r.ref, r.x, n);
+    c->k->mul(r.got, r.x, n);
+    rows_compare(c, &r, "mul", kind);
     rows_new(c, &r, n, kind);
     c->ref->scale(r.ref, s, n);
     c->k->scale(r.got, s, n);
@@ -69,7 +85,7 @@ static void arithmetic(struct check *c, size_t n, enum check_kind kind)
 
 static void glu(struct check *c, size_t n, enum check_kind kind)
 {
-    static const char *const names[] = {"silu", "gelu_tanh", "gelu_erf", "relu2"};
+    static const char *const names[] = {"silu", "gelu_tanh", "gelu_erf", "quick_gelu", "relu2"};
     struct rows r;
     for (int a = SN_ACT_SILU; a <= SN_ACT_RELU2; a++) {
         rows_new(c, &r, n, kind);
@@ -79,6 +95,10 @@ static void glu(struct check *c, size_t n, enum check_kind kind)
         rows_new(c, &r, n, kind); /* y is gate */
         c->ref->glu((enum sn_act)a, r.ref, r.ref, r.w, n);
         c->k->glu((enum sn_act)a, r.got, r.got, r.w, n);
+        rows_compare(c, &r, names[a], kind);
+        rows_new(c, &r, n, kind);
+        c->ref->activate((enum sn_act)a, r.ref, n);
+        c->k->activate((enum sn_act)a, r.got, n);
         rows_compare(c, &r, names[a], kind);
     }
 }
@@ -110,6 +130,7 @@ void check_vec(struct check *c)
         const size_t n = i < 140 ? i : 1 + check_rand(c, N_MAX);
         for (int kind = 0; kind < CHECK_KINDS; kind++) {
             rmsnorm(c, n, (enum check_kind)kind);
+            layernorm(c, n, (enum check_kind)kind);
             arithmetic(c, n, (enum check_kind)kind);
             glu(c, n, (enum check_kind)kind);
             softcap(c, n, (enum check_kind)kind);

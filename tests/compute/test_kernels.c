@@ -41,6 +41,7 @@ static double gate(enum sn_act act, double x)
     case SN_ACT_SILU: return x / (1 + exp(-x));
     case SN_ACT_GELU_TANH: return x / (1 + exp(-2 * u)); /* x (1 + tanh u) / 2 */
     case SN_ACT_GELU_ERF: return x * phi(x);
+    case SN_ACT_QUICK_GELU: return x / (1 + exp(-1.702 * x));
     case SN_ACT_RELU2: return x > 0 ? x * x : 0;
     }
     return NAN;
@@ -61,6 +62,9 @@ static void gates_match_their_formulas(void **state)
             const double want = gate((enum sn_act)a, (double)x);
             const double rel = x > 0 || a == SN_ACT_SILU ? 6e-7 : 1.5e-6 + 2e-7 * (double)(x * x);
             assert_near(want, (double)y, rel, 1e-35, "gate", (double)x);
+            float z = x;
+            k.activate((enum sn_act)a, &z, 1);
+            assert_true(z == y);
         }
 }
 
@@ -70,7 +74,7 @@ static void gates_at_the_ends(void **state)
     const float x[] = {0, INFINITY, -INFINITY, FLT_MAX, -FLT_MAX, -1e4f, 1e4f, 0x1p-149f, NAN};
     const float one[9] = {1, 1, 1, 1, 1, 1, 1, 1, 1};
     float y[9];
-    for (int a = SN_ACT_SILU; a <= SN_ACT_GELU_ERF; a++) {
+    for (int a = SN_ACT_SILU; a <= SN_ACT_QUICK_GELU; a++) {
         k.glu((enum sn_act)a, y, x, one, 9);
         const float want[] = {0, INFINITY, 0, FLT_MAX, 0, 0, 1e4f};
         for (size_t i = 0; i < SN_COUNT(want); i++)
@@ -120,6 +124,36 @@ static void rmsnorm_has_unit_mean_square(void **state)
         for (size_t i = 0; i < n; i++)
             assert_near((double)x[i] / sqrt(sum / (double)n + 1e-6) * (double)w[i], (double)y[i],
                         8e-7, 0, "rmsnorm", (double)n);
+    }
+}
+
+/* Also far from zero: there the mean must not eat what varies. */
+static void layernorm_has_zero_mean_and_unit_variance(void **state)
+{
+    (void)state;
+    uint64_t seed = 7;
+    float x[1000], w[1000], b[1000], y[1000];
+    for (size_t n = 1; n <= 1000; n += n < 70 ? 1 : 93) {
+        const float range = (float[]){1e-2f, 1, 1e6f}[n % 3], offset = n % 2 ? 100 * range : 0;
+        double mean = 0, var = 0, size = 0;
+        for (size_t i = 0; i < n; i++) {
+            x[i] = offset + range * test_randf(&seed);
+            w[i] = test_randf(&seed);
+            b[i] = test_randf(&seed);
+            mean += (double)x[i] / (double)n;
+            size = fmax(size, fabs((double)x[i]));
+        }
+        for (size_t i = 0; i < n; i++)
+            var += ((double)x[i] - mean) * ((double)x[i] - mean) / (double)n;
+        const double r = 1 / sqrt(var + 1e-6);
+        k.layernorm(y, x, w, b, n, 1e-6f);
+        for (size_t i = 0; i < n; i++)
+            assert_near(((double)x[i] - mean) * r * (double)w[i] + (double)b[i], (double)y[i], 1e-6,
+                        1e-6 + 4e-7 * size * r, "layernorm", (double)n);
+        k.layernorm(y, x, NULL, NULL, n, 1e-6f);
+        for (size_t i = 0; i < n; i++)
+            assert_near(((double)x[i] - mean) * r, (double)y[i], 1e-6, 1e-6 + 4e-7 * size * r,
+                        "layernorm", (double)n);
     }
 }
 
@@ -364,6 +398,7 @@ int main(void)
         cmocka_unit_test(gates_at_the_ends),
         cmocka_unit_test(softcap_is_a_tanh),
         cmocka_unit_test(rmsnorm_has_unit_mean_square),
+        cmocka_unit_test(layernorm_has_zero_mean_and_unit_variance),
         cmocka_unit_test(rope_turns_pairs),
         cmocka_unit_test(pages_hold_what_was_put),
         cmocka_unit_test(pages_saturate_and_show_nan),

@@ -98,6 +98,39 @@ static void naive_rmsnorm(struct sn_device *dev, float *y, size_t ldy, const flo
     }
 }
 
+static void naive_layernorm(struct sn_device *dev, float *y, size_t ldy, const float *x, size_t ldx,
+                            const float *w, const float *b, size_t n_rows, size_t n_cols, float eps)
+{
+    (void)dev;
+    for (size_t r = 0; r < n_rows; r++) {
+        double mean = 0, var = 0;
+        for (size_t i = 0; i < n_cols; i++) mean += (double)x[r * ldx + i] / (double)n_cols;
+        for (size_t i = 0; i < n_cols; i++) {
+            const double d = (double)x[r * ldx + i] - mean;
+            var += d * d / (double)n_cols;
+        }
+        for (size_t i = 0; i < n_cols; i++) {
+            const double d = ((double)x[r * ldx + i] - mean) / sqrt(var + (double)eps);
+            y[r * ldy + i] = (float)(d * (w ? (double)w[i] : 1) + (b ? (double)b[i] : 0));
+        }
+    }
+}
+
+static void naive_scale_cols(struct sn_device *dev, float *y, const float *w, size_t n_rows,
+                             size_t n_cols)
+{
+    (void)dev;
+    for (size_t i = 0; i < n_rows * n_cols; i++) y[i] *= w[i % n_cols];
+}
+
+static void naive_gather(struct sn_device *dev, float *y, size_t ldy, const float *x, size_t ldx,
+                         const int32_t *rows, size_t n_rows, size_t n_cols)
+{
+    (void)dev;
+    for (size_t r = 0; r < n_rows; r++)
+        memcpy(y + r * ldy, x + (size_t)rows[r] * ldx, n_cols * sizeof *y);
+}
+
 static void naive_add(struct sn_device *dev, float *y, const float *x, size_t n)
 {
     (void)dev;
@@ -117,6 +150,7 @@ static double act(enum sn_act kind, double x)
     case SN_ACT_GELU_TANH:
         return 0.5 * x * (1 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
     case SN_ACT_GELU_ERF: return 0.5 * x * (1 + erf(x * 0.70710678118654752440));
+    case SN_ACT_QUICK_GELU: return x / (1 + exp(-1.702 * x));
     case SN_ACT_RELU2: return x > 0 ? x * x : 0;
     }
     return NAN;
@@ -127,6 +161,12 @@ static void naive_glu(struct sn_device *dev, enum sn_act kind, float *y, const f
 {
     (void)dev;
     for (size_t i = 0; i < n; i++) y[i] = (float)(act(kind, (double)gate[i]) * (double)up[i]);
+}
+
+static void naive_activate(struct sn_device *dev, enum sn_act kind, float *y, size_t n)
+{
+    (void)dev;
+    for (size_t i = 0; i < n; i++) y[i] = (float)act(kind, (double)y[i]);
 }
 
 static void naive_rope(struct sn_device *dev, const struct sn_rope *p)
@@ -281,6 +321,8 @@ static const struct sn_device_ops naive_ops = {
     .upload = naive_copy, .download = naive_copy, .reserve = naive_reserve,
     .weight_new = naive_weight_new, .weight_free = naive_weight_free, .matmul = naive_matmul,
     .rmsnorm = naive_rmsnorm, .add = naive_add, .scale = naive_scale, .glu = naive_glu,
+    .layernorm = naive_layernorm, .activate = naive_activate,
+    .scale_cols = naive_scale_cols, .gather = naive_gather,
     .rope = naive_rope, .combine = naive_combine, .softcap = naive_softcap,
     .kv_new = naive_kv_new, .kv_free = naive_kv_free,
     .kv_copy_page = naive_kv_copy_page, .kv_append = naive_kv_append,

@@ -1,0 +1,75 @@
+/* The family's preprocessing, and over it what the file says itself. */
+#include "config.h"
+#include "encoders/vision_impl.h"
+
+#include "model/gguf.h"
+
+static int read_colours(const struct sn_gguf *g, const char *key, float out[3], struct sn_diag *d)
+{
+    const struct sn_gguf_value *v;
+    const int rc = sn_gguf_get_array(g, key, SN_GGUF_F32, &v, d);
+    if (rc < 0) return rc;
+    if (v->count != 3)
+        return sn_fail(d, SN_EFORMAT, "%s: %s has %llu numbers, not 3", sn_gguf_name(g), key,
+                       (unsigned long long)v->count);
+    for (uint64_t i = 0; i < 3; i++) out[i] = (float)sn_gguf_at_f64(v, i);
+    return 0;
+}
+
+static int opt_u32(const struct sn_gguf *g, const char *key, uint32_t *out, struct sn_diag *d)
+{
+    uint64_t v;
+    if (!sn_gguf_find(g, key)) return 0;
+    const int rc = sn_gguf_get_u64(g, key, 0, 1 << 24, &v, d);
+    if (rc == 0) *out = (uint32_t)v;
+    return rc;
+}
+
+static int opt_pixels(const struct sn_gguf *g, const char *key, uint64_t *out, struct sn_diag *d)
+{
+    uint64_t v;
+    if (!sn_gguf_find(g, key)) return 0;
+    const int rc = sn_gguf_get_u64(g, key, 1, UINT64_C(1) << 32, &v, d);
+    if (rc == 0) *out = v;
+    return rc;
+}
+
+/* image_size is the side that the table of positions was made for; which of the rule's sizes that is
+ * depends on the rule. */
+static void put_image_size(struct sn_vision_pre *p, uint32_t size)
+{
+    switch (p->rule) {
+    case SN_VISION_CROP: p->tile = p->shortest_edge = size; break;
+    case SN_VISION_EDGE: p->longest_edge = size; break;
+    case SN_VISION_AREA:
+    case SN_VISION_BETWEEN:
+    case SN_VISION_SLICES: break;
+    default: p->tile = size; break;
+    }
+}
+
+int sn_vision_pre_read(const struct sn_gguf *g, const struct sn_vision_hparams *h,
+                       struct sn_vision_pre *pre, struct sn_diag *d)
+{
+    const char *const name = h->family->pre ? h->family->pre : h->family->name;
+    const struct sn_vision_pre *row = sn_vision_pre_find(name);
+    if (!row)
+        return sn_fail(d, SN_EUNSUPPORTED, "%s: nothing here prepares pictures for '%s'",
+                       sn_gguf_name(g), name);
+    *pre = *row;
+    pre->patch = h->patch;
+    put_image_size(pre, h->image_size);
+    int rc = read_colours(g, "clip.vision.image_mean", pre->mean, d);
+    if (rc == 0) rc = read_colours(g, "clip.vision.image_std", pre->std, d);
+    if (rc == 0) rc = opt_u32(g, "clip.vision.spatial_merge_size", &pre->merge, d);
+    if (rc == 0) rc = opt_u32(g, "clip.vision.projector.scale_factor", &pre->merge, d);
+    if (rc == 0) rc = opt_u32(g, "clip.vision.preproc_image_size", &pre->longest_edge, d);
+    if (rc == 0) rc = opt_u32(g, "clip.vision.preproc_min_tiles", &pre->min_tiles, d);
+    if (rc == 0) rc = opt_u32(g, "clip.vision.preproc_max_tiles", &pre->max_tiles, d);
+    if (rc == 0) rc = opt_pixels(g, "clip.vision.image_min_pixels", &pre->min_pixels, d);
+    if (rc == 0) rc = opt_pixels(g, "clip.vision.image_max_pixels", &pre->max_pixels, d);
+    if (rc == 0 && pre->view_tokens)
+        rc = opt_u32(g, "clip.minicpmv_query_num", &pre->view_tokens, d);
+    if (rc == 0) rc = sn_vision_pre_check(pre, d);
+    return rc < 0 ? sn_diag_prefix(d, rc, "%s", sn_gguf_name(g)) : 0;
+}

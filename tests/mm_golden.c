@@ -1,0 +1,204 @@
+#include "tests/test.h"
+#include "tests/mm_golden.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void mm_path(char *out, size_t size, const char *folder, const char *name)
+{
+    const char *top = getenv("srcdir");
+    const int n = snprintf(out, size, "%s/tests/reference/%s/%s", top ? top : ".", folder, name);
+    assert_true(n > 0 && (size_t)n < size);
+}
+
+static void golden_file(char *out, size_t size, const char *family, const char *name)
+{
+    char tail[256];
+    snprintf(tail, sizeof tail, "%s/%s", family, name);
+    mm_path(out, size, "golden", tail);
+}
+
+bool mm_exists(const char *family)
+{
+    char path[512];
+    golden_file(path, sizeof path, family, "prompt.json");
+    return access(path, R_OK) == 0;
+}
+
+/* --- arrays --- */
+
+static void read_shape(const char *header, struct mm_array *a)
+{
+    const char *p = strstr(header, "'shape': (");
+    assert_non_null(p);
+    p += strlen("'shape': (");
+    a->n = 1;
+    while (*p && *p != ')') {
+        char *end;
+        const unsigned long n = strtoul(p, &end, 10);
+        if (end == p) break;
+        assert_true(a->rank < 6);
+        a->shape[a->rank++] = n;
+        a->n *= n;
+        p = end;
+        while (*p == ',' || *p == ' ') p++;
+    }
+}
+
+/* Elements of a kind that a letter and a size name, as floats. */
+static float element(const unsigned char *p, char kind, size_t size)
+{
+    if (kind == 'f' && size == 4) {
+        float x;
+        memcpy(&x, p, sizeof x);
+        return x;
+    }
+    if (kind == 'u' && size == 1) return p[0];
+    int64_t v = 0;
+    memcpy(&v, p, size);
+    return size == 4 ? (float)(int32_t)v : (float)v;
+}
+
+bool mm_array_read(const char *family, const char *name, struct mm_array *out)
+{
+    char path[512], file[128], text[1024];
+    unsigned char head[10];
+    *out = (struct mm_array){0};
+    snprintf(file, sizeof file, "%s.npy", name);
+    golden_file(path, sizeof path, family, file);
+    FILE *f = fopen(path, "rb");
+    if (!f) return false;
+    assert_int_equal(fread(head, 1, sizeof head, f), sizeof head);
+    assert_memory_equal(head, "\x93NUMPY\x01", 7);
+    const size_t n = (size_t)head[8] | (size_t)head[9] << 8;
+    assert_true(n < sizeof text);
+    assert_int_equal(fread(text, 1, n, f), n);
+    text[n] = '\0';
+    const char *descr = strstr(text, "'descr': '");
+    assert_non_null(descr);
+    descr += strlen("'descr': '");
+    assert_true(descr[0] == '<' || descr[0] == '|');
+    const size_t size = (size_t)(descr[2] - '0');
+    assert_in_range(size, 1, 8);
+    read_shape(text, out);
+    unsigned char *raw = calloc(out->n + 1, size);
+    out->v = calloc(out->n + 1, sizeof *out->v);
+    assert_true(raw && out->v);
+    assert_int_equal(fread(raw, size, out->n, f), out->n);
+    for (size_t i = 0; i < out->n; i++) out->v[i] = element(raw + i * size, descr[1], size);
+    free(raw);
+    fclose(f);
+    return true;
+}
+
+void mm_array_free(struct mm_array *a)
+{
+    free(a->v);
+    *a = (struct mm_array){0};
+}
+
+/* --- prompt.json --- */
+
+static void copy_text(const json_t *j, const char *key, char *out, size_t size)
+{
+    const char *s = json_string_value(json_object_get(j, key));
+    if (s) assert_true((size_t)snprintf(out, size, "%s", s) < size);
+}
+
+static size_t number(const json_t *j, const char *key)
+{
+    return (size_t)json_integer_value(json_object_get(j, key));
+}
+
+static void pair(const json_t *j, const char *key, size_t out[2])
+{
+    const json_t *a = json_object_get(j, key);
+    for (size_t i = 0; i < 2; i++) out[i] = (size_t)json_integer_value(json_array_get(a, i));
+}
+
+static void read_medium(const json_t *j, struct mm_medium *m)
+{
+    copy_text(j, "file", m->file, sizeof m->file);
+    m->rows = (uint32_t)number(j, "rows");
+    m->cols = (uint32_t)number(j, "cols");
+    const json_t *grid = json_object_get(j, "grid_thw");
+    for (size_t i = 0; i < json_array_size(grid) && i < 3; i++)
+        m->grid[i] = (uint32_t)json_integer_value(json_array_get(grid, i));
+    pair(j, "encoder", m->encoder);
+    pair(j, "projector", m->projector);
+}
+
+static void read_colours(const json_t *j, const char *key, float out[3])
+{
+    const json_t *a = json_object_get(json_object_get(j, "processor"), key);
+    for (size_t i = 0; i < 3; i++) out[i] = (float)json_number_value(json_array_get(a, i));
+}
+
+static void read_lists(const json_t *j, struct mm_golden *g)
+{
+    const json_t *tokens = json_object_get(j, "tokens"), *greedy = json_object_get(j, "greedy");
+    g->n_tokens = json_array_size(tokens);
+    g->n_greedy = json_array_size(greedy);
+    assert_true(g->n_tokens <= MM_TOKENS_MAX && g->n_greedy <= 64);
+    for (size_t i = 0; i < g->n_tokens; i++)
+        g->tokens[i] = (int32_t)json_integer_value(json_array_get(tokens, i));
+    for (size_t i = 0; i < g->n_greedy; i++) {
+        g->greedy[i] = (int32_t)json_integer_value(json_array_get(greedy, i));
+        g->gaps[i] = (float)json_number_value(json_array_get(json_object_get(j, "gaps"), i));
+    }
+    const json_t *spans = json_object_get(j, "spans");
+    g->n_spans = json_array_size(spans);
+    assert_true(g->n_spans <= MM_SPANS_MAX);
+    for (size_t i = 0; i < g->n_spans; i++) {
+        const json_t *s = json_array_get(spans, i);
+        g->spans[i] = (struct mm_span){number(s, "media"), number(s, "start"), number(s, "n"),
+                                       number(s, "row")};
+    }
+}
+
+struct mm_golden *mm_golden_read(const char *family)
+{
+    char path[512];
+    struct mm_golden *g = calloc(1, sizeof *g);
+    assert_non_null(g);
+    golden_file(path, sizeof path, family, "prompt.json");
+    json_t *j = json_load_file(path, 0, NULL);
+    if (!j) fail_msg("%s: no JSON", path);
+    copy_text(j, "model", g->model, sizeof g->model);
+    copy_text(j, "mmproj", g->mmproj, sizeof g->mmproj);
+    copy_text(j, "text", g->text, sizeof g->text);
+    const json_t *media = json_object_get(j, "media");
+    g->n_media = json_array_size(media);
+    assert_true(g->n_media <= MM_MEDIA_MAX);
+    for (size_t i = 0; i < g->n_media; i++) read_medium(json_array_get(media, i), &g->media[i]);
+    read_lists(j, g);
+    read_colours(j, "image_mean", g->mean);
+    read_colours(j, "image_std", g->scale);
+    g->last = number(j, "last");
+    g->std = (float)json_number_value(json_object_get(j, "std"));
+    g->tolerance = (float)json_number_value(json_object_get(j, "tolerance"));
+    json_decref(j);
+    return g;
+}
+
+void mm_golden_free(struct mm_golden *g) { free(g); }
+
+double mm_cosine(const float *a, const float *b, size_t n_rows, size_t n_cols)
+{
+    double worst = 1;
+    for (size_t r = 0; r < n_rows; r++) {
+        double ab = 0, aa = 0, bb = 0;
+        for (size_t i = r * n_cols; i < (r + 1) * n_cols; i++) {
+            ab += (double)a[i] * (double)b[i];
+            aa += (double)a[i] * (double)a[i];
+            bb += (double)b[i] * (double)b[i];
+        }
+        const double c = ab / sqrt(aa * bb);
+        if (!(c >= worst)) worst = c; /* NaN too */
+    }
+    return worst;
+}
