@@ -119,7 +119,6 @@ class Family:
     tolerance = 1e-3                # of |logit error|, in standard deviations of the logits
     last = 12                       # positions at the prompt's end whose logits are kept
     text_keys = {}                  # further keys of the text model, without the prefix
-    dropout_free = True
 
     def config(self):
         raise NotImplementedError
@@ -161,8 +160,12 @@ class Family:
         """1 where transformers computes with 1 + w and the file holds the sum."""
         return 0
 
-    def extra_arrays(self, model, inputs):
+    def extra_info(self, model, inputs):
+        """More keys of prompt.json."""
         return {}
+
+    def make(self, top):
+        make(self, top)
 
 
 def plain(v):
@@ -319,7 +322,7 @@ def make(family, top):
     ids = inputs["input_ids"][0].tolist()
     with torch.no_grad():
         media = family.media(model, inputs)
-        arrays = family.extra_arrays(model, inputs)
+        extra = family.extra_info(model, inputs)
     full = logits_of(family, model, inputs)
     model.to(torch.float64)
     noise = np.abs(logits_of(family, model, inputs) - full).max() / full.std()
@@ -330,10 +333,10 @@ def make(family, top):
             "prompt": text.replace(MARKER, family.marker),
             "processor": family.settings(processor), **describe(family, ids, media),
             "last": family.last, "std": round(float(logits.std()), 4),
-            "tolerance": family.tolerance, "greedy": out, "gaps": gaps}
+            "tolerance": family.tolerance, "greedy": out, "gaps": gaps, **extra}
     write_json(golden / "prompt.json", info)
-    arrays.update(encoder=np.concatenate([m.encoder for m in media]),
-                  projector=np.concatenate([m.projector for m in media]), logits=logits)
+    arrays = {"encoder": np.concatenate([m.encoder for m in media]),
+              "projector": np.concatenate([m.projector for m in media]), "logits": logits}
     for i, m in enumerate(media):
         arrays.update({f"{name}_{i}": a for name, a in m.arrays.items()})
     for name, a in arrays.items():

@@ -13,12 +13,15 @@ import numpy as np
 import torch
 import transformers
 
-import mm_common
+import mm_idefics
 import mm_llava
+import mm_qwen_vl
+import mm_whisper
 from golden_files import read_json
 
 HERE = pathlib.Path(__file__).resolve().parent
-FAMILIES = [*mm_llava.FAMILIES]
+FAMILIES = [*mm_llava.FAMILIES, *mm_whisper.FAMILIES, *mm_idefics.FAMILIES,
+            *mm_qwen_vl.FAMILIES]
 EXACT = ("tokens", "spans", "media", "positions", "greedy", "text")
 
 
@@ -50,12 +53,12 @@ def main():
     transformers.logging.set_verbosity_error()
     if not args.check:
         for family in chosen:
-            mm_common.make(family, HERE)
+            family.make(HERE)
         return 0
     bad = []
     with tempfile.TemporaryDirectory() as tmp:
         for family in chosen:
-            mm_common.make(family, pathlib.Path(tmp))
+            family.make(pathlib.Path(tmp))
             bad.append(differs(family.name, pathlib.Path(tmp), HERE))
     print("\n".join(b for b in bad if b) or "all as committed")
     return int(any(bad))
