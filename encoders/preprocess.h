@@ -48,9 +48,9 @@ struct sn_vision_pre {
     uint32_t tile;                 /* side of a tile, pixels */
     uint32_t shortest_edge, longest_edge; /* pixels */
     uint64_t min_pixels, max_pixels; /* AREA: of the resized picture */
-    uint32_t min_tiles, max_tiles; /* CANVAS, CLOSEST, SLICES: without the overview */
+    uint32_t min_tiles, max_tiles; /* CANVAS, CLOSEST, SLICES: without the overview; min: CLOSEST only */
     uint32_t view_tokens;          /* tokens of every view (a resampler's queries); 0 = one per merged patch */
-    bool whole;                    /* SPLIT, SLICES, CLOSEST: never cut into tiles (as for video frames) */
+    bool whole;                    /* SPLIT, SLICES, CLOSEST, ANYRES: never cut into tiles (as video frames) */
     uint32_t n_canvases;
     struct sn_vision_size canvases[SN_VISION_CANVASES_MAX]; /* ANYRES: allowed canvases, pixels */
 };
@@ -62,12 +62,16 @@ struct sn_vision_pre {
  * NULL: no such family. */
 const struct sn_vision_pre *sn_vision_pre_find(const char *family);
 
+/* No plan has a step (padding, resizing) or views of more pixels than this: about 400 MB as bytes. */
+#define SN_VISION_PIXELS_MAX ((uint64_t)1 << 27)
+
 /* Bounds for what came out of a file: -SN_EFORMAT names the field, its value and the bound. A plan
  * must not be made with parameters that failed here. */
 int sn_vision_pre_check(const struct sn_vision_pre *p, struct sn_diag *d);
 
-/* The row that the frames of a video are planned with, one by one; `n_frames` shares the area that
- * a model allows for a whole video. Temporal pairs (Qwen) are frames 2t and 2t+1, the last repeated. */
+/* The row that the frames of a video are planned with, one by one: no tiles (SPLIT), the pixel limits
+ * of video with a share of the whole video's (AREA, as qwen-vl-utils bounds it). Temporal pairs (Qwen)
+ * are frames 2t and 2t+1, an odd last one twice. */
 struct sn_vision_pre sn_vision_pre_video(const struct sn_vision_pre *p, size_t n_frames);
 
 enum sn_vision_overview { SN_OVERVIEW_NONE, SN_OVERVIEW_FIRST, SN_OVERVIEW_LAST };
@@ -85,8 +89,8 @@ struct sn_vision_plan {
     struct sn_vision_size via;     /* SPLIT: resized to this first; else = ground */
     struct sn_vision_size scaled;  /* then to this: the effective pixels */
     int32_t x, y;                  /* where `scaled` lies on the canvas; negative: cut off */
-    uint32_t rows, cols;           /* of tiles, row by row; 0 x 0: the overview is all there is */
-    enum sn_vision_overview overview; /* made of the picture, or of `scaled` (SPLIT) */
+    uint32_t rows, cols;           /* of tiles, row by row; 0 x 0: the overview is the one view, the canvas */
+    enum sn_vision_overview overview; /* beside tiles: stretched from the picture, or from `scaled` (SPLIT) */
     struct sn_vision_shape tile;   /* the canvas is (rows*tile.px.h, cols*tile.px.w) */
     struct sn_vision_shape whole;  /* of the overview; all zero when there is none */
     size_t n_views;                /* rows*cols, and the overview */
@@ -99,7 +103,8 @@ struct sn_vision_plan {
 /* What a picture of this size becomes. max_tokens 0 = as the processor does it. Otherwise the plan
  * has at most max_tokens: the rule's own bounds (pixels, edge, tiles) are lowered until it fits; if
  * nothing is left to lower, -SN_ELIMIT names the tokens needed and the budget. -SN_EINVAL: a picture
- * that the model's processor refuses (empty, or too narrow). `p` has passed sn_vision_pre_check(). */
+ * that the model's processor refuses (empty, or too narrow); -SN_ELIMIT also: one so narrow that a step
+ * would pass SN_VISION_PIXELS_MAX. `p` has passed sn_vision_pre_check(). */
 int sn_vision_pre_plan(const struct sn_vision_pre *p, uint32_t width, uint32_t height,
                        size_t max_tokens, struct sn_vision_plan *out, struct sn_diag *d);
 
