@@ -1,1 +1,5 @@
-# tests of pipeline/
+check_PROGRAMS += tests/pipeline/test_sight_families
+TESTS += tests/pipeline/test_sight_families
+tests_pipeline_test_sight_families_SOURCES = tests/pipeline/test_sight_families.c $(MM_GOLDEN)
+tests_pipeline_test_sight_families_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
+tests_pipeline_test_sight_families_LDADD = $(LIBPIPELINE) $(TEST_LIBS)
