@@ -6,7 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Tokens that see each other, whatever their order: an image's, where its model was trained so. */
+/* Tokens that see each other, whatever their order (in layers with a window, as far as it reaches
+ * back): an image's, where its model was trained so. */
 struct sn_span {
     size_t start, n; /* tokens */
 };

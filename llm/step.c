@@ -87,20 +87,18 @@ struct cursor {
     size_t chunk, done, n_features, span;
 };
 
-/* A row sees what is before it, as far as the window reaches, and all of the span it is in. */
+/* A row sees what is before it, as far as the window reaches back, and what of its span is behind it. */
 static void put_row(struct sn_engine *e, struct sn_rows *r, const struct sn_seq *s,
                     const struct sn_position *at, const struct sn_span *span, size_t pos)
 {
     const size_t i = r->n++, window = e->m->h.window;
-    size_t lo = window && pos + 1 > window ? pos + 1 - window : 0;
-    if (span && span->start < lo) lo = span->start;
     const int32_t here = sn_seq_position(s, pos);
     r->pages[i] = s->pages;
     r->pos[i] = (int32_t)pos;
     r->at[i] = at ? *at : (struct sn_position){here, here, here};
     r->hi[i] = (int32_t)(span ? span->start + span->n : pos + 1);
     r->lo[SN_GLOBAL][i] = 0;
-    r->lo[SN_LOCAL][i] = (int32_t)lo;
+    r->lo[SN_LOCAL][i] = window && pos + 1 > window ? (int32_t)(pos + 1 - window) : 0;
 }
 
 /* The span that the next row is in, or NULL; *fits: what is left of it fits into this piece. */

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-const char *const mm_families[] = {"llava", "idefics3", "qwen2vl", "qwen25vl", "gemma3", "pixtral",
+const char *const mm_families[] = {"llava", "idefics3", "qwen2vl", "qwen25vl", "gemma3v", "pixtral",
                                    "idefics2", "minicpmv", NULL};
 
 void mm_path(char *out, size_t size, const char *folder, const char *name)
