@@ -123,6 +123,11 @@ class Family:
     def config(self):
         raise NotImplementedError
 
+    def new_model(self, cfg):
+        model = getattr(transformers, self.classes[0])(cfg)
+        model.set_attn_implementation("eager")
+        return model
+
     def processor(self):
         raise NotImplementedError
 
@@ -192,11 +197,8 @@ def levels(pixel_values, mean, std):
 
 def build(family):
     """The Hugging Face model, its configuration and its weights (norms as the files have them)."""
-    model_class = getattr(transformers, family.classes[0])
     cfg = family.config()
-    with torch.device("cpu"):
-        model = model_class(cfg).eval().to(torch.float32)
-    model.set_attn_implementation("eager")
+    model = family.new_model(cfg).eval().to(torch.float32)
     weights, state = {}, {}
     for name, tensor in model.state_dict().items():
         w = np.asarray(family.draw(name, tuple(tensor.shape), cfg), np.float32)
@@ -264,8 +266,10 @@ def logits_of(family, model, inputs, more=()):
 
 
 def greedy(family, model, inputs):
+    """N_GREEDY tokens after the prompt and by how much each led; ends with a control token."""
+    types = family.vocab["tokenizer.ggml.token_type"]
     out, gaps = [], []
-    for _ in range(N_GREEDY):
+    while len(out) < N_GREEDY and (not out or types[out[-1]] not in (2, 3)):
         last = logits_of(family, model, inputs, out)[-1]
         second, first = np.sort(last)[-2:]
         gaps.append(round(float(first - second), 5))
