@@ -29,19 +29,33 @@ static int put_token(struct sn_fusing *w, int32_t id, struct sn_position at)
     return rc < 0 || !w->positions ? rc : put_position(w, at);
 }
 
-/* Tokenizes what text there is. The beginning token stands before all, and only there. */
+static int put_text_token(struct sn_fusing *w, int32_t id)
+{
+    const struct sn_position at = {w->next, w->next, w->next};
+    w->next++;
+    return put_token(w, id, at);
+}
+
+/* The beginning token stands before all, where the file asks for it. */
+static int begin(struct sn_fusing *w, const struct sn_ids *first)
+{
+    const struct sn_tokenizer *t = w->f->tokenizer;
+    const int32_t bos = sn_tokenizer_bos(t);
+    if (w->begun || !sn_tokenizer_adds_bos(t) || bos < 0) return 0;
+    return w->f->own_bos && first->n && first->v[0] == bos ? 0 : put_text_token(w, bos);
+}
+
+/* Tokenizes what text there is. */
 static int flush(struct sn_fusing *w)
 {
-    const unsigned begin = w->begun || w->f->no_bos ? 0 : SN_TOK_BOS_EOS;
     struct sn_ids ids = {0};
     if (w->text.failed || w->plain.failed) return no_memory(w);
     int rc = 0;
-    if (w->text.len || begin)
-        rc = sn_tokenizer_encode_masked(w->f->tokenizer, w->text.data ? w->text.data : "",
-                                        (const uint8_t *)w->plain.data, w->text.len,
-                                        SN_TOK_SPECIAL | begin, &ids, w->d);
-    for (size_t i = 0; i < ids.n && rc == 0; i++, w->next++)
-        rc = put_token(w, ids.v[i], (struct sn_position){w->next, w->next, w->next});
+    if (w->text.len)
+        rc = sn_tokenizer_encode_masked(w->f->tokenizer, w->text.data, (const uint8_t *)w->plain.data,
+                                        w->text.len, SN_TOK_SPECIAL, &ids, w->d);
+    if (rc == 0) rc = begin(w, &ids);
+    for (size_t i = 0; i < ids.n && rc == 0; i++) rc = put_text_token(w, ids.v[i]);
     sn_ids_fini(&ids);
     sn_strbuf_clear(&w->text);
     sn_strbuf_clear(&w->plain);
@@ -122,13 +136,23 @@ static int put_medium(struct sn_fusing *w, const struct sn_medium *m)
 
 /* --- the prompt --- */
 
-static size_t count_markers(const struct sn_fuse *f, const char *marker)
+/* The next marker from `at` on, none of whose bytes are plain; NULL: there is none. */
+static const char *next_marker(const char *text, const uint8_t *plain, size_t n, size_t at,
+                               const char *marker)
 {
-    size_t n = 0, len = strlen(marker);
-    for (const char *p = f->text, *end = f->text + f->n; (p = memmem(p, (size_t)(end - p), marker, len));
-         p += len)
-        n++;
-    return n;
+    const size_t len = strlen(marker);
+    for (const char *p = text + at; (p = memmem(p, n - (size_t)(p - text), marker, len)); p++)
+        if (!plain || !memchr(plain + (p - text), 1, len)) return p;
+    return NULL;
+}
+
+size_t sn_fuse_count(const char *text, const uint8_t *plain, size_t n, const char *marker)
+{
+    size_t count = 0;
+    for (const char *p = text; (p = next_marker(text, plain, n, (size_t)(p - text), marker));
+         p += strlen(marker))
+        count++;
+    return count;
 }
 
 static int put_text_and_media(struct sn_fusing *w, const char *marker, bool first)
@@ -139,7 +163,7 @@ static int put_text_and_media(struct sn_fusing *w, const char *marker, bool firs
     int rc = 0;
     while (first && next < f->n_media && rc == 0) rc = put_medium(w, &f->media[next++]);
     while (rc == 0) {
-        const char *here = memmem(f->text + done, f->n - done, marker, len);
+        const char *here = next_marker(f->text, f->plain, f->n, done, marker);
         const size_t n = here ? (size_t)(here - f->text) - done : f->n - done;
         rc = add_text(w, f->text + done, f->plain ? f->plain + done : NULL, n);
         if (!here || rc < 0) break;
@@ -171,7 +195,7 @@ static int copy_rows(struct sn_fusing *w)
 int sn_fuse(const struct sn_fuse *f, struct sn_prompt *out, struct sn_diag *d)
 {
     const char *marker = f->marker ? f->marker : SN_MEDIA_MARKER;
-    const size_t n_markers = count_markers(f, marker);
+    const size_t n_markers = sn_fuse_count(f->text, f->plain, f->n, marker);
     struct sn_fusing w = {.f = f, .out = out, .d = d};
     *out = (struct sn_prompt){0};
     if (n_markers && n_markers != f->n_media)

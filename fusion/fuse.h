@@ -30,17 +30,20 @@ struct sn_fuse {
     const char *text;       /* n bytes */
     const uint8_t *plain;   /* (n) 1 where no control token is to be recognised; NULL: nowhere */
     size_t n;
-    const char *marker;     /* where media stand, in order; NULL: SN_MEDIA_MARKER */
+    const char *marker;     /* where media stand, in order, unless plain; NULL: SN_MEDIA_MARKER */
     const struct sn_medium *media;
     size_t n_media;
     uint32_t width;         /* of the rows */
-    bool no_bos;            /* the text has its own */
+    bool own_bos;           /* a beginning token in the text takes the place of the vocabulary's */
 };
 /* Without any marker in the text, media come first. -SN_EINVAL: another number of markers than of
  * media. sn_prompt_fini() ends *out. */
 int sn_fuse(const struct sn_fuse *f, struct sn_prompt *out, struct sn_diag *d);
 
-/* Whether the media of a projector of this kind can be put into a prompt. */
-bool sn_fuse_knows(const char *kind);
+/* What the chat templates of models with a projector of this kind put where a medium stands; NULL:
+ * media of this kind cannot stand in a prompt. */
+const char *sn_fuse_placeholder(const char *kind);
+/* How often `marker` stands in the text, not counting where it is plain. */
+size_t sn_fuse_count(const char *text, const uint8_t *plain, size_t n, const char *marker);
 
 #endif

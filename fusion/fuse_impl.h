@@ -23,6 +23,7 @@ struct sn_fusing {
 /* What differs between families. */
 struct sn_marks {
     const char *kind;
+    const char *placeholder;      /* what chat templates put where a medium stands */
     const char *before, *after;   /* texts around the medium, or NULL */
     int (*lay)(struct sn_fusing *w, const struct sn_medium *m); /* views and what is between them */
     bool sections;                /* positions in three dimensions */

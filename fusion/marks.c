@@ -80,21 +80,24 @@ static int lay_minicpmv(struct sn_fusing *w, const struct sn_medium *m)
 }
 
 static const struct sn_marks marks[] = {
-    {.kind = "mlp", .lay = lay_views},
-    {.kind = "idefics3", .lay = lay_idefics3},
-    {.kind = "gemma3", .before = "\n\n<start_of_image>", .after = "<end_of_image>\n\n",
-     .lay = lay_views, .spans = true},
-    {.kind = "qwen2vl_merger", .before = "<|vision_start|>", .after = "<|vision_end|>",
-     .lay = lay_views, .sections = true},
-    {.kind = "qwen2.5vl_merger", .before = "<|vision_start|>", .after = "<|vision_end|>",
-     .lay = lay_views, .sections = true},
-    {.kind = "pixtral", .lay = lay_pixtral},
-    {.kind = "internvl", .before = "<img>", .after = "</img>", .lay = lay_views},
-    {.kind = "idefics2", .lay = lay_idefics2},
-    {.kind = "resampler", .lay = lay_minicpmv},
-    {.kind = "ultravox", .lay = lay_views},
-    {.kind = "qwen2a", .before = "<|audio_bos|>", .after = "<|audio_eos|>", .lay = lay_views},
-    {.kind = "voxtral", .before = "[BEGIN_AUDIO]", .lay = lay_views},
+    {.kind = "mlp", .placeholder = "<image>", .lay = lay_views},
+    {.kind = "idefics3", .placeholder = "<image>", .lay = lay_idefics3},
+    {.kind = "gemma3", .placeholder = "<start_of_image>", .before = "\n\n<start_of_image>",
+     .after = "<end_of_image>\n\n", .lay = lay_views, .spans = true},
+    {.kind = "qwen2vl_merger", .placeholder = "<|vision_start|><|image_pad|><|vision_end|>",
+     .before = "<|vision_start|>", .after = "<|vision_end|>", .lay = lay_views, .sections = true},
+    {.kind = "qwen2.5vl_merger", .placeholder = "<|vision_start|><|image_pad|><|vision_end|>",
+     .before = "<|vision_start|>", .after = "<|vision_end|>", .lay = lay_views, .sections = true},
+    {.kind = "pixtral", .placeholder = "[IMG]", .lay = lay_pixtral},
+    {.kind = "internvl", .placeholder = "<IMG_CONTEXT>", .before = "<img>", .after = "</img>",
+     .lay = lay_views},
+    {.kind = "idefics2", .placeholder = "<image>", .lay = lay_idefics2},
+    {.kind = "resampler", .placeholder = "(<image>./</image>)", .lay = lay_minicpmv},
+    {.kind = "ultravox", .placeholder = "<|audio|>", .lay = lay_views},
+    {.kind = "qwen2a", .placeholder = "<|audio_bos|><|AUDIO|><|audio_eos|>",
+     .before = "<|audio_bos|>", .after = "<|audio_eos|>", .lay = lay_views},
+    {.kind = "voxtral", .placeholder = "[BEGIN_AUDIO][AUDIO]", .before = "[BEGIN_AUDIO]",
+     .lay = lay_views},
 };
 
 const struct sn_marks *sn_marks_find(const char *kind)
@@ -104,4 +107,8 @@ const struct sn_marks *sn_marks_find(const char *kind)
     return NULL;
 }
 
-bool sn_fuse_knows(const char *kind) { return sn_marks_find(kind) != NULL; }
+const char *sn_fuse_placeholder(const char *kind)
+{
+    const struct sn_marks *m = sn_marks_find(kind);
+    return m ? m->placeholder : NULL;
+}

@@ -19,7 +19,6 @@ static int gathered_grid(const struct sn_projector *p, struct sn_grid in, struct
     switch (p->gather) {
     case SN_GATHER_NONE: return 0;
     case SN_GATHER_RUN: out->w = (in.w + s - 1) / s; return 0;
-    case SN_GATHER_PAIRS: out->w = in.w / s; return 0;
     default: break;
     }
     if (in.w % s || in.h % s)
@@ -86,13 +85,13 @@ static void walk_blocks(const struct sn_views *v, uint32_t s, int32_t *order)
     }
 }
 
-/* Frames of each view in runs of s, padded with row n_rows, which holds zeros, or cut. */
-static size_t walk_runs(const struct sn_views *v, uint32_t s, bool pad, int32_t n_rows, int32_t *order)
+/* Frames of each view in runs of s, the last one filled up with row n_rows, which holds zeros. */
+static size_t walk_runs(const struct sn_views *v, uint32_t s, int32_t n_rows, int32_t *order)
 {
     int32_t first = 0;
     size_t n = 0;
     for (size_t i = 0; i < sn_views_count(v); i++) {
-        const uint32_t w = sn_views_grid(v, i).w, end = pad ? (w + s - 1) / s * s : w / s * s;
+        const uint32_t w = sn_views_grid(v, i).w, end = (w + s - 1) / s * s;
         for (uint32_t x = 0; x < end; x++) order[n++] = x < w ? first + (int32_t)x : n_rows;
         first += (int32_t)w;
     }
@@ -138,8 +137,7 @@ static int run_gather(const struct sn_projector *p, const struct sn_views *v, st
                       struct sn_diag *d)
 {
     if (p->gather == SN_GATHER_NONE) return 0;
-    const bool mean = p->gather == SN_GATHER_MEAN || p->gather == SN_GATHER_PAIRS;
-    const bool blocks = p->gather == SN_GATHER_BLOCK || p->gather == SN_GATHER_MEAN;
+    const bool mean = p->gather == SN_GATHER_MEAN, blocks = mean || p->gather == SN_GATHER_BLOCK;
     const size_t n_rows = r->n - 1; /* the last one is zero */
     size_t n = n_rows, k = blocks ? (size_t)p->side * p->side : p->side;
     int32_t *order = sn_malloc_array(n + sn_views_count(v) * p->side, sizeof *order);
@@ -147,7 +145,7 @@ static int run_gather(const struct sn_projector *p, const struct sn_views *v, st
     if (blocks)
         walk_blocks(v, p->side, order);
     else
-        n = walk_runs(v, p->side, !mean, (int32_t)n_rows, order);
+        n = walk_runs(v, p->side, (int32_t)n_rows, order);
     const int rc = gather_by(p, r, order, n, k, mean, d);
     sn_free(order);
     return rc;

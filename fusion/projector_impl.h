@@ -17,7 +17,6 @@ enum sn_gather {
     SN_GATHER_BLOCK, /* rows of a block side by side, row by row: space to depth */
     SN_GATHER_MEAN,
     SN_GATHER_RUN,   /* `side` rows that follow each other side by side, zeros behind the last (sound) */
-    SN_GATHER_PAIRS, /* means of `side` rows that follow each other; what is left over falls away */
 };
 
 struct sn_norm {

@@ -144,13 +144,9 @@ static int load_ultravox(const struct sn_taker *t, struct sn_projector *p)
     return rc;
 }
 
-/* Frames in pairs, and only then the encoder's own last norm. */
 static int load_qwen2audio(const struct sn_taker *t, struct sn_projector *p)
 {
-    p->gather = SN_GATHER_PAIRS;
-    p->side = 2;
-    const int rc = take_norm(t, p->width_in, false, 1e-5f, &p->mid_norm, "a.post_ln");
-    return rc < 0 ? rc : sn_take_linear(t, p->width, p->width_in, &p->first, "mm.a.fc");
+    return sn_take_linear(t, p->width, p->width_in, &p->first, "mm.a.fc");
 }
 
 static int load_voxtral(const struct sn_taker *t, struct sn_projector *p)

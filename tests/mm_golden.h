@@ -10,8 +10,9 @@
 #include "base/media.h"
 #include "base/prompt.h"
 
-/* Families with pictures that have a language model, NULL at the end; those without files are skipped. */
-extern const char *const mm_families[];
+/* Families that have a language model, with pictures and with sounds, NULL at the end; those without
+ * files are skipped. */
+extern const char *const mm_families[], *const mm_hearing_families[];
 
 /* An array in NumPy's format, as floats. */
 struct mm_array {

@@ -137,16 +137,22 @@ static void check_family(const char *name)
     close_family(&f);
 }
 
-static void projectors_and_prompts_match_transformers(void **state)
+static size_t check_families(const char *const *names)
 {
     size_t n = 0;
-    (void)state;
-    for (size_t i = 0; mm_families[i]; i++)
-        if (mm_exists(mm_families[i])) {
-            check_family(mm_families[i]);
+    for (; *names; names++)
+        if (mm_exists(*names)) {
+            check_family(*names);
             n++;
         }
-    assert_true(n > 0);
+    return n;
+}
+
+static void projectors_and_prompts_match_transformers(void **state)
+{
+    (void)state;
+    assert_true(check_families(mm_families) > 0);
+    check_families(mm_hearing_families);
 }
 
 int main(void)
