@@ -184,7 +184,8 @@ static int open_model(struct command *c, struct sn_diag *d)
     if (rc == 0)
         rc = sn_model_resolve(c->m.model, &path, d);
     if (rc == 0)
-        rc = sn_device_open(&(struct sn_device_cfg){c->m.device, c->m.threads, c->m.pin}, &c->device, d);
+        rc = sn_device_open(&(struct sn_device_cfg){c->m.device, c->m.threads, c->m.pin, c->m.fast},
+                            &c->device, d);
     if (rc == 0)
         rc = sn_whisper_file_open(path, &file, d);
     if (rc == 0)

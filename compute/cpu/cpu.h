@@ -33,12 +33,14 @@ struct sn_cpu {
     struct sn_kernels k;
     struct sn_pool *pool;
     unsigned n_threads;
+    bool fast;            /* struct sn_device_cfg's */
     char text[96];        /* for sn_device_describe() */
 
     struct sn_slab *slabs; /* the newest first, the only one with room */
 
     struct sn_acts acts;  /* room for acts_blocks blocks and acts_rows rows */
     size_t acts_blocks, acts_rows;
+    struct sn_acts8 acts8; /* room for acts_blocks blocks; a NULL unless `fast` */
 
     uint8_t **attn_scratch;     /* per thread: attn_scratch_bytes */
     const void **page_pointers; /* per thread: 2 * page_pointers_max */

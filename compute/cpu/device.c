@@ -18,6 +18,7 @@ static void cpu_close(struct sn_device *dev)
     sn_free_aligned(cpu->acts.q);
     sn_free_aligned(cpu->acts.sum);
     sn_free_aligned(cpu->acts.scale);
+    sn_free_aligned(cpu->acts8.a);
     sn_cpu_attention_free(cpu);
     sn_free(cpu);
 }
@@ -255,6 +256,7 @@ int sn_device_open(const struct sn_device_cfg *cfg, struct sn_device **out, stru
     if (!cpu)
         return sn_fail(d, SN_ENOMEM, "cpu: out of memory");
     cpu->dev.ops = &cpu_ops;
+    cpu->fast = cfg->fast;
     int rc = sn_kernels_choose(getenv("SN_ISA"), &cpu->k, d);
     if (rc == 0)
         rc = sn_pool_new(&(struct sn_pool_cfg){cfg->n_threads, cfg->pin}, &cpu->pool, d);
@@ -263,8 +265,8 @@ int sn_device_open(const struct sn_device_cfg *cfg, struct sn_device **out, stru
         return rc;
     }
     cpu->n_threads = sn_pool_threads(cpu->pool);
-    snprintf(cpu->text, sizeof cpu->text, "cpu: %s kernels, %u thread%s", cpu->k.isa,
-             cpu->n_threads, cpu->n_threads == 1 ? "" : "s");
+    snprintf(cpu->text, sizeof cpu->text, "cpu: %s kernels, %u thread%s%s", cpu->k.isa,
+             cpu->n_threads, cpu->n_threads == 1 ? "" : "s", cpu->fast ? ", 8-bit products" : "");
     *out = &cpu->dev;
     return 0;
 }

@@ -22,10 +22,14 @@ int sn_cpu_reserve(struct sn_device *dev, size_t rows_max, size_t cols_max, stru
     if (blocks > cpu->acts_blocks) {
         sn_free_aligned(cpu->acts.q);
         sn_free_aligned(cpu->acts.sum);
+        sn_free_aligned(cpu->acts8.a);
+        cpu->acts8.a = NULL;
         cpu->acts_blocks = 0;
         cpu->acts.q = sn_malloc_aligned(blocks * SN_PANEL_BLOCK * sizeof *cpu->acts.q);
         cpu->acts.sum = sn_malloc_aligned(blocks * sizeof *cpu->acts.sum);
-        if (!cpu->acts.q || !cpu->acts.sum)
+        if (cpu->fast)
+            cpu->acts8.a = sn_malloc_aligned(blocks * sizeof *cpu->acts8.a);
+        if (!cpu->acts.q || !cpu->acts.sum || (cpu->fast && !cpu->acts8.a))
             return sn_fail(d, SN_ENOMEM, "cpu: no memory for %zu rows of %zu", rows_max, cols_max);
         cpu->acts_blocks = blocks;
     }
@@ -54,14 +58,33 @@ static void quantize_rows(void *ctx, size_t begin, size_t end, unsigned thread)
         q->cpu->k.quantize_row(q->x + r * q->ldx, q->n_in, &q->cpu->acts, r);
 }
 
-static void quantize(struct sn_cpu *cpu, const float *x, size_t ldx, size_t n_rows, size_t n_in)
+static void quantize8_rows(void *ctx, size_t begin, size_t end, unsigned thread)
 {
-    cpu->acts.n_rows = n_rows;
-    cpu->acts.n_kb = (n_in + SN_PANEL_BLOCK - 1) / SN_PANEL_BLOCK;
-    assert(cpu->acts.n_rows * cpu->acts.n_kb <= cpu->acts_blocks);
-    assert(cpu->acts.n_rows <= cpu->acts_rows);
+    const struct quantize *q = ctx;
+    (void)thread;
+    for (size_t r = begin; r < end; r++)
+        q->cpu->k.quantize8_row(q->x + r * q->ldx, q->n_in, &q->cpu->acts8, r);
+}
+
+/* The forms of x that the jobs' panels ask for. */
+static void quantize(struct sn_cpu *cpu, const struct sn_matmul *jobs, size_t n_jobs, const float *x,
+                     size_t ldx, size_t n_rows, size_t n_in)
+{
+    const size_t n_kb = (n_in + SN_PANEL_BLOCK - 1) / SN_PANEL_BLOCK;
     struct quantize q = {cpu, x, ldx, n_in};
-    sn_pool_run(cpu->pool, n_rows, 2, quantize_rows, &q); /* a row of 1000 takes about 0.3 us */
+    bool sixteen = false, eight = false;
+    for (size_t i = 0; i < n_jobs; i++) {
+        eight |= jobs[i].w->kind == SN_PANEL_I8;
+        sixteen |= jobs[i].w->kind != SN_PANEL_I8 && jobs[i].w->kind != SN_PANEL_F32;
+    }
+    assert((!sixteen && !eight) || n_rows * n_kb <= cpu->acts_blocks);
+    assert(!sixteen || n_rows <= cpu->acts_rows);
+    cpu->acts.n_rows = cpu->acts8.n_rows = n_rows;
+    cpu->acts.n_kb = cpu->acts8.n_kb = n_kb;
+    if (sixteen) /* a row of 1000 takes about 0.3 us */
+        sn_pool_run(cpu->pool, n_rows, 2, quantize_rows, &q);
+    if (eight)
+        sn_pool_run(cpu->pool, n_rows, 2, quantize8_rows, &q);
 }
 
 /* --- products --- */
@@ -89,6 +112,7 @@ static void run_piece(const struct product *p, const struct sn_matmul *j, size_t
         .row0 = j->row0 + first,
         .n_rows = sn_min(CHUNK, j->n_rows - first),
         .c = c,
+        .acts8 = w->kind == SN_PANEL_I8 ? &p->cpu->acts8 : NULL,
     };
     float *y = j->y + first * j->ldy + col;
     const float *bias = j->bias ? j->bias + col : NULL;
@@ -121,14 +145,10 @@ void sn_cpu_matmul(struct sn_device *dev, const struct sn_matmul *jobs, size_t n
 {
     struct sn_cpu *cpu = sn_cpu_of(dev);
     struct product p = {cpu, jobs, x, ldx};
-    bool integers = false;
     size_t total = 0;
-    for (size_t i = 0; i < n_jobs; i++) {
-        integers |= jobs[i].w->kind != SN_PANEL_F32;
+    for (size_t i = 0; i < n_jobs; i++)
         total += n_pieces(&jobs[i]);
-    }
-    if (integers)
-        quantize(cpu, x, ldx, n_x_rows, n_in);
+    quantize(cpu, jobs, n_jobs, x, ldx, n_x_rows, n_in);
     /* a block takes about 28 cycles to decode and 17 a row; a hand-over some hundred: pieces of 1 us */
     const size_t cycles = (n_in / SN_PANEL_BLOCK + 1) * (28 + 17 * sn_min(n_x_rows, CHUNK));
     sn_pool_run(cpu->pool, total, 1 + 3500 / cycles, run_pieces, &p);

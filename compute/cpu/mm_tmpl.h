@@ -304,7 +304,8 @@ static void mm_store(const struct sn_mm *m, float *y, size_t ldy, size_t n_cols,
 {
     for (size_t i = 0; i < m->n_rows; i++) {
         const size_t r = m->rows ? (size_t)m->rows[i] : m->row0 + i;
-        const vf c = vf_mul(vf_load(m->c + 16 * i), vf_set1(m->acts->scale[r]));
+        const vf sum = vf_load(m->c + 16 * i);
+        const vf c = m->acts8 ? sum : vf_mul(sum, vf_set1(m->acts->scale[r]));
         store_row(y + i * ldy, c, n_cols, bias, accumulate);
     }
 }
@@ -360,7 +361,7 @@ static void quantize_row(const float *x, size_t n, const struct sn_acts *a, size
         top = vi_max(top, vi_and(vf_bits(vf_load(x + i)), magnitude));
     if (i < n)
         top = vi_max(top, vi_and(vf_bits(vf_load_n(x + i, n - i)), magnitude));
-    struct sn_act_range range = sn_act_range(vi_hmax(top));
+    struct sn_act_range range = sn_act_range(vi_hmax(top), SN_ACT_MAX);
     a->scale[r] = range.scale;
     const vf inv = vf_set1(range.inverse);
     for (size_t kb = 0; kb < a->n_kb; kb++) {

@@ -27,7 +27,7 @@ const struct sn_panel_info sn_panel_info[SN_PANEL_KINDS] = {
     [SN_PANEL_Q5_K] = {"q5_k", 320 + 32, 64}, [SN_PANEL_Q6_K] = {"q6_k", 384 + 32, 32},
     [SN_PANEL_Q3_K] = {"q3_k", 192 + 32, 32}, [SN_PANEL_Q2_K] = {"q2_k", 128 + 64, 64},
     [SN_PANEL_IQ4_NL] = {"iq4_nl", 256 + 32, 0}, [SN_PANEL_IQ4_XS] = {"iq4_xs", 256 + 16, 32},
-    [SN_PANEL_MXFP4] = {"mxfp4", 256 + 16, 0},
+    [SN_PANEL_MXFP4] = {"mxfp4", 256 + 16, 0}, [SN_PANEL_I8] = {"i8", 512 + 32, 0},
 };
 
 /* The planes of a kind, in the order they stand in its block: bits of each. */
@@ -63,6 +63,11 @@ int sn_panel_kind_of(uint32_t type)
     case SN_MXFP4: return SN_PANEL_MXFP4;
     default: return -1;
     }
+}
+
+int sn_panel_fast_kind_of(uint32_t type)
+{
+    return type == SN_F32 || type == SN_F16 || type == SN_BF16 || type == SN_Q8_0 ? SN_PANEL_I8 : -1;
 }
 
 static size_t blocks_of(size_t n_in) { return (n_in + BLOCK - 1) / BLOCK; }
@@ -476,6 +481,56 @@ void sn_panel_pack(uint32_t type, const uint8_t *rows, size_t row_bytes, size_t 
     }
 }
 
+/* --- 8-bit panels --- */
+
+enum { Q8_BYTES = 2 + BLOCK };
+
+/* One Q8_0 block of n (<= 32) floats, by the reference formula but for the scale, which is rounded
+ * before the numbers are. */
+static void q8_block(const float *x, size_t n, uint8_t *b)
+{
+    float w[BLOCK] = {0}, top = 0;
+    memcpy(w, x, n * sizeof *w);
+    for (size_t k = 0; k < BLOCK; k++)
+        top = fabsf(w[k]) > top ? fabsf(w[k]) : top;
+    const uint16_t half = sn_f32_to_f16(top / 127);
+    const float d = sn_f16_to_f32(half), inverse = d > 0 ? 1 / d : 0;
+    memcpy(b, &half, 2);
+    for (size_t k = 0; k < BLOCK; k++) {
+        const float q = w[k] * inverse;
+        b[2 + k] = (uint8_t)(int8_t)lrintf(q > 127 ? 127 : q < -127 ? -127 : q);
+    }
+}
+
+static void put_i8(uint8_t *block, size_t c, const uint8_t *q8)
+{
+    for (size_t g = 0; g < BLOCK / 4; g++)
+        set_u32(block + (g * COLS + c) * 4, get_u32(q8 + 2 + 4 * g) ^ 0x80808080U);
+    memcpy(block + 512 + 2 * c, q8, 2);
+}
+
+void sn_panel_pack_i8(uint32_t type, const uint8_t *rows, size_t row_bytes, size_t n_cols,
+                      size_t n_in, uint8_t *panel)
+{
+    const struct sn_type_info *info = sn_type_info(type);
+    if (n_cols < COLS)
+        memset(panel, 0, sn_panel_bytes(SN_PANEL_I8, n_in));
+    for (size_t kb = 0; kb < blocks_of(n_in); kb++) {
+        const size_t n = n_in - kb * BLOCK < BLOCK ? n_in - kb * BLOCK : BLOCK;
+        for (size_t c = 0; c < n_cols; c++) {
+            const uint8_t *from = rows + c * row_bytes + kb * BLOCK / info->block_elems * info->block_bytes;
+            uint8_t made[Q8_BYTES];
+            float x[BLOCK];
+            if (type != SN_Q8_0) {
+                sn_dequantize(type, from, x, n, NULL);
+                q8_block(x, n, made);
+                from = made;
+            }
+            put_i8(panel + block_at(SN_PANEL_I8, kb), c, from);
+        }
+    }
+}
+
 /* --- what a block means --- */
 
 static float f16_at(const uint8_t *p)
@@ -548,6 +603,14 @@ void sn_panel_decode(enum sn_panel_kind kind, const uint8_t *panel, size_t kb,
 {
     const uint8_t *block = panel + block_at(kind, kb), *super = panel + super_at(kind, kb);
     const uint8_t *s = block + scales_at(kind);
+    for (size_t c = 0; c < COLS && kind == SN_PANEL_I8; c++) {
+        for (size_t k = 0; k < BLOCK; k++)
+            out->w[c][k] = (int16_t)(block[(k / 4 * COLS + c) * 4 + k % 4] - 128);
+        out->d[c] = f16_at(block + 512 + 2 * c);
+        out->m[0][c] = out->m[1][c] = 0;
+    }
+    if (kind == SN_PANEL_I8)
+        return;
     for (size_t c = 0; c < COLS; c++) {
         uint16_t q[BLOCK];
         get_planes(kind, block, c, q);

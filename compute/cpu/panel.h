@@ -11,7 +11,8 @@
  * its low 16-bit half to even and its high half to odd inputs. So one shift and one mask of a row
  * give inputs (2p, 2p+1) of 16 columns as int16 pairs, which is the operand that vpdpwssd, vpmaddwd
  * and smlal take. The 4-bit plane: row g, bits 4j of each half: pair p = 4g + j. The 2-bit plane:
- * row g, bits 2j: p = 8g + j. The 1-bit plane: bit p. The 8-bit plane: row g, bits 8j: p = 2g + j. */
+ * row g, bits 2j: p = 8g + j. The 1-bit plane: bit p. The 8-bit plane: row g, bits 8j: p = 2g + j.
+ * I8 is apart: dword c of row g holds inputs 4g..4g+3 of column c, the operand that vpdpbusd takes. */
 
 #include "compute/type.h"
 
@@ -37,6 +38,7 @@ enum sn_panel_kind {
     SN_PANEL_IQ4_NL,/* plane 4 (index); d f16 */
     SN_PANEL_IQ4_XS,/* plane 4 (index); i8 scale; per 8 blocks d f16 */
     SN_PANEL_MXFP4, /* plane 4 (index); u8 exponent */
+    SN_PANEL_I8,    /* bytes (w + 128), for 8-bit activations: below; d f16 */
     SN_PANEL_KINDS,
 };
 
@@ -71,6 +73,13 @@ static inline float sn_half_inverse(float magnitude)
  * into one panel; missing columns (n_cols < 16) become zeros. No alignment is asked of rows. */
 void sn_panel_pack(uint32_t type, const uint8_t *rows, size_t row_bytes, size_t n_cols,
                    size_t n_in, sn_half_block_fn *half_block, uint8_t *panel);
+
+/* The same as a panel of kind I8. What is not Q8_0 already becomes it first (an error of 2^-8 of each
+ * block's largest weight). -1 from sn_panel_fast_kind_of(): the type has no such form, and no need of
+ * one. */
+void sn_panel_pack_i8(uint32_t type, const uint8_t *rows, size_t row_bytes, size_t n_cols,
+                      size_t n_in, uint8_t *panel);
+int sn_panel_fast_kind_of(uint32_t type);
 
 /* What a block decodes to, column by column: the definition that every kernel must meet. */
 struct sn_panel_block {

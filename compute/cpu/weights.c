@@ -72,10 +72,15 @@ static void pack_panels(void *ctx, size_t begin, size_t end, unsigned thread)
     const struct pack *p = ctx;
     const struct sn_weight *w = p->w;
     (void)thread;
-    for (size_t i = begin; i < end; i++)
-        sn_panel_pack(p->type, p->rows + i * SN_PANEL_COLS * p->row_bytes, p->row_bytes,
-                      sn_min(SN_PANEL_COLS, w->n_out - i * SN_PANEL_COLS), w->n_in,
-                      p->cpu->k.half_block, w->data + i * w->panel_bytes);
+    for (size_t i = begin; i < end; i++) {
+        const uint8_t *rows = p->rows + i * SN_PANEL_COLS * p->row_bytes;
+        const size_t n_cols = sn_min(SN_PANEL_COLS, w->n_out - i * SN_PANEL_COLS);
+        uint8_t *panel = w->data + i * w->panel_bytes;
+        if (w->kind == SN_PANEL_I8)
+            sn_panel_pack_i8(p->type, rows, p->row_bytes, n_cols, w->n_in, panel);
+        else
+            sn_panel_pack(p->type, rows, p->row_bytes, n_cols, w->n_in, p->cpu->k.half_block, panel);
+    }
 }
 
 int sn_cpu_weight_new(struct sn_device *dev, uint32_t type, const void *data, size_t n_out,
@@ -83,7 +88,9 @@ int sn_cpu_weight_new(struct sn_device *dev, uint32_t type, const void *data, si
 {
     struct sn_cpu *cpu = sn_cpu_of(dev);
     const struct sn_type_info *ti = sn_type_info(type);
-    const int kind = ti ? sn_panel_kind_of(type) : -1;
+    int kind = ti ? sn_panel_kind_of(type) : -1;
+    if (cpu->fast && sn_panel_fast_kind_of(type) >= 0)
+        kind = sn_panel_fast_kind_of(type);
     if (kind < 0)
         return sn_fail(d, SN_EUNSUPPORTED, "cpu: no matrix product with type %s (%u)",
                        ti ? ti->name : "unknown", type);
