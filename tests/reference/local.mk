@@ -112,6 +112,7 @@ EXTRA_DIST += \
     tests/reference/mm_pixtral.py \
     tests/reference/mm_qwen_vl.py \
     tests/reference/mm_reread.py \
+    tests/reference/mm_reread_text.py \
     tests/reference/mm_whisper.py \
     tests/reference/models/llava.gguf \
     tests/reference/models/llava.mmproj.gguf \
