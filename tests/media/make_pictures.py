@@ -96,6 +96,7 @@ WIDE = icc(b"mntr", b"RGB ", b"XYZ ", {
 DARK_GREY = icc(b"mntr", b"GRAY", b"XYZ ", {
     b"desc": text("dark"), b"wtpt": WHITE, b"kTRC": gamma_curve(1.4)})
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+SRGB = SRGB[:24] + WIDE[24:36] + SRGB[36:84] + bytes(16) + SRGB[100:]  # no date of today
 
 
 def inks():
@@ -206,8 +207,8 @@ def orientations():
         e = exif(o)
         save(f"rgb-{o}.jpg", RGB, exif=e, quality=90)
         save(f"grey-{o}.jpg", GREY, exif=e, quality=90)
-        save(f"cmyk-{o}.jpg", CMYK, exif=e, quality=90, tolerance=1)
-        save(f"wide-{o}.jpg", RGB, exif=e, quality=90, profile=WIDE, tolerance=2)
+        save(f"cmyk-{o}.jpg", CMYK, exif=e, quality=90)
+        save(f"wide-{o}.jpg", RGB, exif=e, quality=90, profile=WIDE, tolerance=1)
         save(f"palette-{o}.png", palette, exif=e)
         save(f"palette-alpha-{o}.png", palette_alpha, exif=e, transparency=bytes(range(0, 256, 8)))
         save(f"alpha-{o}.png", RGBA, exif=e)
@@ -228,8 +229,8 @@ def jpegs():
     save("progressive.jpg", RGB, progressive=True, quality=80)
     save("422.jpg", RGB, subsampling=1, quality=80)
     save("420-odd.jpg", RGB.crop((0, 0, 21, 13)), subsampling=2, quality=80)
-    save("grey-dark.jpg", GREY, profile=DARK_GREY, tolerance=2)
-    save("cmyk-inks.jpg", CMYK, profile=INKS, quality=95, tolerance=2)
+    save("grey-dark.jpg", GREY, profile=DARK_GREY, tolerance=1)
+    save("cmyk-inks.jpg", CMYK, profile=INKS, quality=95, tolerance=1)
     save("srgb.jpg", RGB, profile=SRGB, tolerance=1)
     RGB.save(path_of("broken-profile.jpg"), icc_profile=b"not a profile" * 20)
     seen("broken-profile.jpg")
@@ -242,7 +243,7 @@ def jpegs():
     write("cmyk-plain.jpg", data)
     with Image.open(path_of("cmyk-plain.jpg")) as image:
         ink = Image.fromarray(255 - np.asarray(image), "CMYK")
-    expect("cmyk-plain.jpg", ink.convert("RGB"), 1)
+    expect("cmyk-plain.jpg", ink.convert("RGB"))
     # without the last bytes: the end marker of a whole picture
     buffer = io.BytesIO()
     RGB.save(buffer, "JPEG", quality=90)
@@ -263,18 +264,18 @@ def pngs():
     save("grey-alpha.png", Image.merge("LA", (GREY, RGBA.getchannel("A"))))
     save("rgb-trns.png", RGB, transparency=RGB.getpixel((0, 0)))
     save("grey-trns.png", GREY, transparency=GREY.getpixel((0, 0)))
-    save("wide.png", RGB, profile=WIDE, tolerance=2)
-    save("wide-alpha.png", RGBA, profile=WIDE, tolerance=2)
-    save("grey-dark.png", GREY, profile=DARK_GREY, tolerance=2)
+    save("wide.png", RGB, profile=WIDE, tolerance=1)
+    save("wide-alpha.png", RGBA, profile=WIDE, tolerance=1)
+    save("grey-dark.png", GREY, profile=DARK_GREY, tolerance=1)
     grey = to16(scene(1)[..., 0])
     write("grey16.png", png(grey, 16, 0))
     expect("grey16.png", Image.fromarray(from16(grey)))
     rgba = to16(scene(4))
     write("rgba16.png", png(rgba, 16, 6))
-    expect("rgba16.png", over_white(Image.fromarray(from16(rgba), "RGBA")), 1)
+    expect("rgba16.png", over_white(Image.fromarray(from16(rgba), "RGBA")))
     deep = to16(scene(3))
     write("wide16.png", png(deep, 16, 2, before=chunk(b"iCCP", b"wide\0\0" + zlib.compress(WIDE))))
-    expect("wide16.png", to_srgb(Image.fromarray(from16(deep)), WIDE), 2)
+    expect("wide16.png", to_srgb(Image.fromarray(from16(deep)), WIDE), 1)
     gammas()
     adam7()
 
@@ -325,7 +326,7 @@ def others():
     save("lossy.webp", RGB, quality=80)
     save("lossy-alpha.webp", RGBA, quality=80)
     save("lossless.webp", RGB, lossless=True)
-    save("wide.webp", RGB, profile=WIDE, lossless=True, tolerance=2)
+    save("wide.webp", RGB, profile=WIDE, lossless=True, tolerance=1)
     RGB.save(path_of("animated.webp"), save_all=True, append_images=[ImageOps.invert(RGB)], lossless=True)
     seen("animated.webp")
     save("still.gif", RGB.quantize(64))
@@ -410,9 +411,9 @@ def tiffs():
     save("1-bit.tiff", GREY.convert("1"))
     save("alpha.tiff", RGBA, tolerance=1)
     save("cmyk.tiff", CMYK, tolerance=1)
-    save("cmyk-inks.tiff", CMYK, profile=INKS, tolerance=2)
-    save("wide.tiff", RGB, profile=WIDE, tolerance=2)
-    save("grey-dark.tiff", GREY, profile=DARK_GREY, tolerance=2)
+    save("cmyk-inks.tiff", CMYK, profile=INKS, tolerance=1)
+    save("wide.tiff", RGB, profile=WIDE, tolerance=1)
+    save("grey-dark.tiff", GREY, profile=DARK_GREY, tolerance=1)
     grey = to16(scene(1)[..., 0])
     Image.fromarray(grey).save(path_of("grey16.tiff"))
     expect("grey16.tiff", Image.fromarray(from16(grey)), 1)
@@ -421,7 +422,7 @@ def tiffs():
 def heifs():
     large = Image.fromarray(to8(scene(3, 64, 48)))
     large.save(path_of("still.avif"), quality=90, subsampling="4:4:4")
-    seen("still.avif", 6)
+    seen("still.avif", 3)
     try:
         import pillow_heif
     except ImportError:
@@ -430,7 +431,7 @@ def heifs():
         pillow_heif.register_heif_opener()
         large.save(path_of("still.heic"), quality=95)
     if os.path.exists(path_of("still.heic")):
-        expect("still.heic", large, 16)  # against the original: the codec's own loss
+        expect("still.heic", large, 10)  # against the original: the codec's own loss
 
 
 os.makedirs(FOLDER, exist_ok=True)
