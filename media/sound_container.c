@@ -269,7 +269,7 @@ static void describe_stream(const AVStream *st, struct sn_strbuf *text)
         kind = "cover picture";
     sn_strbuf_printf(text, "%s%s %s", text->len ? ", " : "", kind ? kind : "unknown",
                      avcodec_get_name(p->codec_id));
-    if (p->codec_type == AVMEDIA_TYPE_VIDEO)
+    if (p->codec_type == AVMEDIA_TYPE_VIDEO && p->width > 0)
         sn_strbuf_printf(text, " %dx%d", p->width, p->height);
 }
 
