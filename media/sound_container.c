@@ -337,7 +337,7 @@ static int open_decoder(struct sn_container *c, struct sn_diag *d)
     c->codec->thread_count = 1;
     c->codec->max_samples = FRAME_SAMPLES_MAX;
     if (c->pixels_max > 0)
-        c->codec->max_pixels = c->pixels_max;
+        c->codec->max_pixels = 2 * c->pixels_max; /* they pad to blocks; frames are looked at again */
     error = avcodec_open2(c->codec, decoder, NULL);
     return error < 0 ? fail(c, error, decoder->name, d) : 0;
 }

@@ -140,7 +140,8 @@ static bool quarter_is(const struct sn_image *m, int quarter, const int rgb[3], 
     return true;
 }
 
-static int check_picture(struct sn_sandbox *sb, const char *name, int width, int height, const int colours[12])
+static int check_picture(struct sn_sandbox *sb, const char *name, int width, int height,
+                         const int colours[12])
 {
     struct sn_source in = recording_bytes(name);
     struct sn_video *v = NULL;
@@ -252,7 +253,7 @@ static void test_cut_and_damaged(void **state)
     assert_int_equal(s.rc, 0);
     assert_true(s.n > 20 && s.info.n_damaged > 0);
     free((void *)in.bytes);
-    in = recording_bytes("clip-streamed.mkv");
+    in = recording_bytes("clip.mkv");
     in.n_bytes = in.n_bytes * 2 / 3;
     s = look(*state, &in, &(struct sn_video_cfg){.fps = 10});
     assert_int_equal(s.rc, 0);
