@@ -63,7 +63,8 @@ static void look_at(const struct sn_source *in, uint32_t count)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    const struct sn_source in = {.name = "fuzz", .bytes = data ? data : (const uint8_t *)"", .n_bytes = size};
+    const struct sn_source in = {
+        .name = "fuzz", .bytes = data ? data : (const uint8_t *)"", .n_bytes = size};
     listen_to(&in, 1 + size % 512);
     look_at(&in, size % 3); /* 0: one a second */
     return 0;
