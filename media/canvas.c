@@ -43,25 +43,28 @@ int sn_canvas_check_size(const struct sn_canvas *c, uint64_t width, uint64_t hei
 
 /* --- rows to RGB --- */
 
-static inline unsigned sample16(const uint8_t *p)
-{
-    uint16_t v;
-    memcpy(&v, p, 2);
-    return v;
-}
-static inline uint8_t to8(unsigned v) { return (uint8_t)((v * 255u + 32895u) >> 16); } /* rounds v / 257 */
 /* v / 255, rounded; v <= 255 * 255 */
 static inline unsigned div255(unsigned v) { return (v + 128 + ((v + 128) >> 8)) >> 8; }
 
-/* Where alpha stands in a pixel; 0: nowhere. */
-static size_t alpha_at(enum sn_pixels p)
+/* Pixels of 8 bits in place of those of 16. */
+static enum sn_pixels narrowed(enum sn_pixels p)
 {
     switch (p) {
-    case SN_PIXELS_GREY_ALPHA: return 1;
-    case SN_PIXELS_RGBA: return 3;
-    case SN_PIXELS_GREY_ALPHA16: return 2;
-    case SN_PIXELS_RGBA16: return 6;
-    default: return 0;
+    case SN_PIXELS_GREY16: return SN_PIXELS_GREY;
+    case SN_PIXELS_GREY_ALPHA16: return SN_PIXELS_GREY_ALPHA;
+    case SN_PIXELS_RGB16: return SN_PIXELS_RGB;
+    case SN_PIXELS_RGBA16: return SN_PIXELS_RGBA;
+    default: return p;
+    }
+}
+
+/* `to` may be `from`. */
+static void narrow_row(const uint8_t *from, uint8_t *to, size_t n_samples)
+{
+    for (size_t i = 0; i < n_samples; i++) {
+        uint16_t v;
+        memcpy(&v, from + 2 * i, 2);
+        to[i] = (uint8_t)((v * 255u + 32895u) >> 16); /* v / 257, rounded */
     }
 }
 
@@ -75,17 +78,16 @@ static void cmyk_row(const uint8_t *row, uint8_t *rgb, size_t n, unsigned invert
         }
 }
 
-static void grey_row(const uint8_t *row, uint8_t *rgb, size_t n, size_t step, bool wide)
+static void grey_row(const uint8_t *row, uint8_t *rgb, size_t n, size_t step)
 {
     for (size_t x = 0; x < n; x++)
-        memset(rgb + 3 * x, wide ? to8(sample16(row + step * x)) : row[step * x], 3);
+        memset(rgb + 3 * x, row[step * x], 3);
 }
 
-static void rgb_row(const uint8_t *row, uint8_t *rgb, size_t n, size_t step, bool wide)
+static void rgba_row(const uint8_t *row, uint8_t *rgb, size_t n)
 {
     for (size_t x = 0; x < n; x++)
-        for (size_t i = 0; i < 3; i++)
-            rgb[3 * x + i] = wide ? to8(sample16(row + step * x + 2 * i)) : row[step * x + i];
+        memcpy(rgb + 3 * x, row + 4 * x, 3);
 }
 
 static void premultiplied_row(const uint8_t *row, uint8_t *rgb, size_t n)
@@ -95,41 +97,41 @@ static void premultiplied_row(const uint8_t *row, uint8_t *rgb, size_t n)
             rgb[3 * x + i] = (uint8_t)sn_min(row[4 * x + i] + 255u - row[4 * x + 3], 255);
 }
 
-static void over_white(const uint8_t *row, uint8_t *rgb, size_t n, enum sn_pixels p)
+/* Alpha is the last of a pixel's `step` bytes. */
+static void over_white(const uint8_t *row, uint8_t *rgb, size_t n, size_t step)
 {
-    const size_t step = sn_pixels_bytes(p), at = alpha_at(p);
-    const bool wide = p == SN_PIXELS_RGBA16 || p == SN_PIXELS_GREY_ALPHA16;
     for (size_t x = 0; x < n; x++) {
-        const unsigned a = wide ? to8(sample16(row + step * x + at)) : row[step * x + at];
+        const unsigned a = row[step * x + step - 1];
         if (a != 255)
             for (size_t i = 0; i < 3; i++)
                 rgb[3 * x + i] = (uint8_t)div255(rgb[3 * x + i] * a + 255 * (255 - a));
     }
 }
 
-static void row_to_rgb(const struct sn_canvas *c, const uint8_t *row, uint8_t *rgb)
+static void row_to_rgb(struct sn_canvas *c, const uint8_t *row, uint8_t *rgb)
 {
-    const enum sn_pixels p = c->cfg.pixels;
+    const enum sn_pixels p = narrowed(c->cfg.pixels);
     const size_t n = c->cfg.width, step = sn_pixels_bytes(p);
+    if (p != c->cfg.pixels) {
+        narrow_row(row, c->row, n * step);
+        row = c->row;
+    }
     if (c->colour) {
         sn_colour_row(c->colour, row, rgb, n);
     } else {
         switch (p) {
         case SN_PIXELS_GREY:
-        case SN_PIXELS_GREY_ALPHA: grey_row(row, rgb, n, step, false); break;
-        case SN_PIXELS_GREY16:
-        case SN_PIXELS_GREY_ALPHA16: grey_row(row, rgb, n, step, true); break;
+        case SN_PIXELS_GREY_ALPHA: grey_row(row, rgb, n, step); break;
         case SN_PIXELS_RGB: memcpy(rgb, row, 3 * n); break;
-        case SN_PIXELS_RGBA: rgb_row(row, rgb, n, step, false); break;
-        case SN_PIXELS_RGB16:
-        case SN_PIXELS_RGBA16: rgb_row(row, rgb, n, step, true); break;
+        case SN_PIXELS_RGBA: rgba_row(row, rgb, n); break;
         case SN_PIXELS_RGBA_PREMULTIPLIED: premultiplied_row(row, rgb, n); break;
         case SN_PIXELS_CMYK: cmyk_row(row, rgb, n, 0); break;
         case SN_PIXELS_CMYK_INVERTED: cmyk_row(row, rgb, n, 255); break;
+        default: break; /* narrowed */
         }
     }
-    if (alpha_at(p))
-        over_white(row, rgb, n, p);
+    if (p == SN_PIXELS_GREY_ALPHA || p == SN_PIXELS_RGBA)
+        over_white(row, rgb, n, step);
 }
 
 /* --- rows to their place --- */
@@ -222,7 +224,7 @@ int sn_canvas_open(struct sn_canvas *c, const struct sn_canvas_cfg *cfg)
     rc = make_room(c);
     if (rc < 0)
         return rc;
-    c->colour = sn_colour_new(cfg->icc, cfg->n_icc, cfg->pixels);
+    c->colour = sn_colour_new(cfg->icc, cfg->n_icc, narrowed(cfg->pixels));
     c->row = sn_malloc_array(cfg->width, sn_pixels_bytes(cfg->pixels));
     if (swaps_sides(c->cfg.orientation))
         c->band = sn_malloc_array(cfg->width, 3 * BAND);
