@@ -21,18 +21,18 @@ def run(*args):
 
 
 def ffmpeg(*args):
-    run("ffmpeg", "-nostdin", "-v", "error", "-y", "-bitexact", *args)
+    run("ffmpeg", "-nostdin", "-v", "error", "-y", *args[:-1], "-bitexact", args[-1])
 
 
 def sources():
     TMP.mkdir(exist_ok=True)
     HERE.mkdir(exist_ok=True)
     run("espeak-ng", "-s", "190", "-w", TMP / "said.wav", "Sound comes in here.")
-    run("sox", TMP / "said.wav", "-r", "24000", TMP / "left.wav", "trim", "0.05", "0.9", "gain", "-6")
-    run("sox", "-n", "-r", "24000", "-b", "16", TMP / "right.wav", "synth", "0.9", "sine", "330", "gain", "-14")
-    run("sox", "-M", TMP / "left.wav", TMP / "right.wav", TMP / "both.wav")
-    run("sox", TMP / "both.wav", TMP / "short.wav", "trim", "0.1", "0.25")
-    run("sox", TMP / "left.wav", "-r", "16000", TMP / "mono16.wav")
+    run("sox", "-D", TMP / "said.wav", "-r", "24000", TMP / "left.wav", "trim", "0.05", "0.9", "gain", "-6")
+    run("sox", "-D", "-n", "-r", "24000", "-b", "16", TMP / "right.wav", "synth", "0.9", "sine", "330", "gain", "-14")
+    run("sox", "-D", "-M", TMP / "left.wav", TMP / "right.wav", TMP / "both.wav")
+    run("sox", "-D", TMP / "both.wav", TMP / "short.wav", "trim", "0.1", "0.25")
+    run("sox", "-D", TMP / "left.wav", "-r", "16000", TMP / "mono16.wav")
 
 
 # name, source, arguments of ffmpeg, tolerance against the golden values (lossy decoders differ in the
@@ -59,8 +59,8 @@ SOUNDS = [
     ("mp3.mp3", "both", ["-b:a", "32k"], LOSSY),
     ("mp2.mp2", "both", ["-b:a", "48k"], LOSSY),
     ("mp3.avi", "both", ["-c:a", "mp3", "-b:a", "32k"], LOSSY),
-    ("vorbis.ogg", "both", ["-c:a", "libvorbis", "-q:a", 0], LOSSY),
-    ("opus.opus", "both", ["-b:a", "24k"], LOSSY),
+    ("vorbis.ogg", "both", ["-c:a", "libvorbis", "-q:a", 0, "-page_duration", 100000], LOSSY),
+    ("opus.opus", "both", ["-b:a", "24k", "-page_duration", 100000], LOSSY),
     ("opus.webm", "both", ["-c:a", "libopus", "-b:a", "24k"], LOSSY),
     ("speex.ogg", "mono16", ["-c:a", "libspeex"], LOSSY),
     ("aac.m4a", "both", ["-c:a", "aac", "-b:a", "40k", "-movflags", "+faststart"], LOSSY),
@@ -86,7 +86,7 @@ def make_sounds():
     for name, source, args, tolerance in SOUNDS:
         ffmpeg("-i", TMP / f"{source}.wav", *args, HERE / name)
         names.append((name, tolerance))
-    run("sox", TMP / "mono16.wav", "-r", "8000", HERE / "amr-nb.amr-nb")
+    run("sox", "-D", TMP / "mono16.wav", "-r", "8000", HERE / "amr-nb.amr-nb")
     names.append(("amr-nb.amr-nb", LOSSY))
     # The format changes in the middle: 24 kHz stereo, then 16 kHz mono
     ffmpeg("-i", TMP / "mono16.wav", "-c:a", "libvorbis", "-q:a", 0, TMP / "mono.ogg")
@@ -198,8 +198,8 @@ def make_clips():
     encode("clip.avi", frames, ["-c:v", "mpeg4", "-q:v", 2, "-g", 8, "-bf", 2])
     # As browsers record: no length in the header, no index
     with open(HERE / "clip-streamed.mkv", "wb") as out:
-        subprocess.run(["ffmpeg", "-nostdin", "-v", "error", "-bitexact", "-i", HERE / "clip.mkv", "-c", "copy", "-f",
-                        "matroska", "-"], stdout=out, check=True)
+        subprocess.run(["ffmpeg", "-nostdin", "-v", "error", "-i", HERE / "clip.mkv", "-c", "copy",
+                        "-bitexact", "-live", "1", "-f", "matroska", "-"], stdout=out, check=True)
     # A recording with a cover, which is no video
     ffmpeg("-f", "lavfi", "-i", "color=red:s=16x16", "-frames:v", 1, TMP / "cover.png")
     ffmpeg("-i", TMP / "left.wav", "-i", TMP / "cover.png", "-map", 0, "-map", 1, "-c:v", "copy", "-c:a",
