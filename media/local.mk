@@ -15,6 +15,25 @@ media_libmedia_a_SOURCES = \
   media/sandbox_packet.c \
   media/source.c media/source.h
 
+# Pictures
+media_libmedia_a_SOURCES += \
+  media/canvas.c \
+  media/colour.c \
+  media/exif.c \
+  media/image.c media/image.h media/image_impl.h \
+  media/image_bmp.c \
+  media/image_gif.c \
+  media/image_jpeg.c \
+  media/image_png.c \
+  media/image_tiff.c \
+  media/image_webp.c \
+  media/probe.c media/probe.h
+if HAVE_HEIF
+media_libmedia_a_SOURCES += media/image_heif.c
+else
+EXTRA_DIST += media/image_heif.c
+endif
+
 # Sound and video, through FFmpeg
 media_libmedia_a_SOURCES += \
   media/sound.c media/sound.h \

@@ -269,7 +269,7 @@ static void describe_stream(const AVStream *st, struct sn_strbuf *text)
         kind = "cover picture";
     sn_strbuf_printf(text, "%s%s %s", text->len ? ", " : "", kind ? kind : "unknown",
                      avcodec_get_name(p->codec_id));
-    if (p->codec_type == AVMEDIA_TYPE_VIDEO)
+    if (p->codec_type == AVMEDIA_TYPE_VIDEO && p->width > 0)
         sn_strbuf_printf(text, " %dx%d", p->width, p->height);
 }
 
@@ -375,6 +375,8 @@ void sn_container_close(struct sn_container *c)
 
 static void count_damage(struct sn_container *c)
 {
+    if (c->behind_seek)
+        return;
     c->n_damaged += !c->packet_damaged;
     c->packet_damaged = true;
 }
@@ -466,6 +468,7 @@ bool sn_container_seek(struct sn_container *c, int64_t ts)
         return false;
     avcodec_flush_buffers(c->codec);
     c->sent = c->draining = c->done = false;
+    c->behind_seek = true;
     return true;
 }
 
@@ -491,7 +494,7 @@ bool sn_container_was_cut(const struct sn_container *c, double seconds)
     bool from_header;
     const double promised = sn_container_seconds(c, &from_header);
     /* Encoders round to frames, and headers to milliseconds. */
-    const double slack = FFMAX(0.5, 0.01 * promised);
+    const double slack = FFMAX(0.2, 0.01 * promised);
     return c->gave_up || c->packet_damaged || (from_header && seconds < promised - slack);
 }
 

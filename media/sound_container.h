@@ -34,6 +34,7 @@ struct sn_container {
     double work_s, entered_s;  /* spent so far; start of the call that is under way */
     bool gave_up;              /* the demuxer, before the end */
     bool sent, draining, done; /* the decoder may hold frames; has been told the end; gave its last */
+    bool behind_seek;          /* what fails lacks the frames before it: no damage; the caller ends it */
     bool packet_damaged;       /* already counted */
     bool packet_short;         /* the demuxer found fewer bytes than it should */
 };

@@ -252,7 +252,7 @@ static int note_stream(struct sn_sound_decoder *s, struct sn_diag *d)
     bool certain;
     note_seconds(s, &certain);
     if (certain && s->info.seconds > s->seconds_max)
-        return sn_fail(d, SN_ELIMIT, "%.0f s of sound exceed the limit of %g s", s->info.seconds,
+        return sn_fail(d, SN_ELIMIT, "%.1f s of sound exceed the limit of %g s", s->info.seconds,
                        s->seconds_max);
     return 0;
 }

@@ -29,7 +29,9 @@ struct sn_video_decoder {
     bool has_first;
     bool started;            /* the first frame was decoded */
     bool given;              /* `shown` was given out */
+    bool has_pts;            /* the container says when frames are shown */
     bool cannot_seek;
+    unsigned margin;         /* of margins_s */
     double step_s;           /* between wanted times */
     uint64_t n_wanted;       /* times that were dealt with */
     struct sn_view view;     /* of `shown` */
@@ -40,8 +42,7 @@ static double time_base(const struct sn_video_decoder *v) { return av_q2d(v->c.s
 
 static double frame_interval(const struct sn_video_decoder *v)
 {
-    const double fps = av_q2d(v->c.stream->avg_frame_rate);
-    return fps > 0 && fps < 1000 ? 1 / fps : 0.04;
+    return v->info.fps > 0 && v->info.fps < 1000 ? 1 / v->info.fps : 0.04;
 }
 
 /* --- decoding --- */
@@ -53,6 +54,7 @@ static double frame_seconds(struct sn_video_decoder *v, const AVFrame *f)
     if (ts == AV_NOPTS_VALUE)
         return v->has_shown ? v->shown_s + frame_interval(v) : 0;
     const double s = (double)ts * time_base(v);
+    v->has_pts = f->pts != AV_NOPTS_VALUE;
     if (!v->has_first)
         v->first_s = s;
     v->has_first = true;
@@ -80,36 +82,61 @@ static int step(struct sn_video_decoder *v, struct sn_diag *d)
     return 0;
 }
 
-/* Whether going to time t is quicker than decoding on. */
-static bool seek_helps(const struct sn_video_decoder *v, double t, int64_t ts)
+/* Containers may know only when frames are decoded, not shown, or may land between keyframes: then it
+ * is tried again that much earlier, and kept so. */
+static const double margins_s[] = {0, 1, 5, 30};
+
+/* In the stream's unit; false: that is no time. */
+static bool to_ticks(const struct sn_video_decoder *v, double t, int64_t *ts)
 {
-    if (v->cannot_seek || !v->has_first || t <= v->ahead_s)
+    const double ticks = (t + v->first_s) / time_base(v);
+    if (!(fabs(ticks) < 1e18))
+        return false;
+    *ts = (int64_t)ticks;
+    return true;
+}
+
+/* Whether going to time t is quicker than decoding on. */
+static bool seek_helps(const struct sn_video_decoder *v, double t)
+{
+    int64_t ts;
+    if (v->cannot_seek || !v->has_first || t <= v->ahead_s || !to_ticks(v, t, &ts))
         return false;
     const AVIndexEntry *e =
         avformat_index_get_entry_from_timestamp(v->c.stream, ts, AVSEEK_FLAG_BACKWARD);
     const double key_s = e ? (double)e->timestamp * time_base(v) - v->first_s : 0;
-    return key_s > v->ahead_s || t - v->ahead_s > far_s;
+    /* AVI has times of decoding only: behind a seek they are off by a few frames */
+    return (key_s > v->ahead_s && v->has_pts) || t - v->ahead_s > far_s;
+}
+
+/* Goes to t or before; what was decoded is dropped. */
+static int jump(struct sn_video_decoder *v, double t, struct sn_diag *d)
+{
+    int64_t ts;
+    if (!to_ticks(v, t, &ts) || !sn_container_seek(&v->c, ts)) {
+        v->cannot_seek = true;
+        return 0;
+    }
+    int rc = step(v, d);
+    if (rc == 0)
+        rc = step(v, d);
+    return rc;
 }
 
 static int seek_to(struct sn_video_decoder *v, double t, struct sn_diag *d)
 {
-    const double ticks = (t + v->first_s) / time_base(v);
-    if (fabs(ticks) > 1e18)
+    if (!seek_helps(v, t - margins_s[v->margin]))
         return 0;
-    const int64_t ts = (int64_t)ticks;
-    if (!seek_helps(v, t, ts))
-        return 0;
-    const double before_s = v->ahead_s;
-    if (!sn_container_seek(&v->c, ts)) {
-        v->cannot_seek = true;
-        return 0;
+    int rc = jump(v, t - margins_s[v->margin], d);
+    while (rc == 0 && !v->cannot_seek && (!v->has_shown || v->shown_s > t + slack_s)) {
+        if (++v->margin == SN_COUNT(margins_s)) {
+            v->margin--;
+            rc = jump(v, 0, d); /* and from there by decoding all */
+            v->cannot_seek = true;
+        } else {
+            rc = jump(v, t - margins_s[v->margin], d);
+        }
     }
-    int rc = step(v, d); /* what was ahead is shown no more */
-    if (rc == 0)
-        rc = step(v, d);
-    /* Before the keyframe, or nowhere: then on from here without going anywhere again. */
-    if (!v->has_shown || v->shown_s > t + slack_s || v->shown_s < before_s - far_s)
-        v->cannot_seek = true;
     return rc;
 }
 
@@ -119,6 +146,7 @@ static int go_to(struct sn_video_decoder *v, double t, struct sn_diag *d)
     int rc = v->has_ahead ? seek_to(v, t, d) : 0;
     while (rc == 0 && v->has_ahead && (!v->has_shown || v->ahead_s <= t + slack_s))
         rc = step(v, d);
+    v->c.behind_seek = false;
     return rc;
 }
 
@@ -143,6 +171,13 @@ static void skip_times(struct sn_video_decoder *v)
     }
 }
 
+/* Whether the last frame has gone from the screen. A video of one frame shows that in any case. */
+static bool is_over(const struct sn_video_decoder *v, double t)
+{
+    const double end_s = fmax(v->shown_s + frame_interval(v), v->info.seconds);
+    return !v->has_ahead && t > 0 && t + slack_s >= end_s;
+}
+
 static int find_frame(struct sn_video_decoder *v, bool *got, struct sn_diag *d)
 {
     double t;
@@ -151,7 +186,7 @@ static int find_frame(struct sn_video_decoder *v, bool *got, struct sn_diag *d)
         const int rc = go_to(v, t, d);
         if (rc < 0)
             return rc;
-        if (!v->has_shown || (v->given && !v->has_ahead))
+        if (!v->has_shown || (v->given && !v->has_ahead) || is_over(v, t))
             return 0;
         if (!v->given) {
             *got = true;
@@ -293,7 +328,7 @@ static int plan(struct sn_video_decoder *v, struct sn_diag *d)
     if (!(cfg->fps >= 0) || cfg->fps > 1000)
         return sn_fail(d, SN_EINVAL, "video: %g frames per second are outside 0 to 1000", cfg->fps);
     if (v->info.seconds > cfg->limits.seconds)
-        return sn_fail(d, SN_ELIMIT, "%.0f s of video exceed the limit of %g s", v->info.seconds,
+        return sn_fail(d, SN_ELIMIT, "%.1f s of video exceed the limit of %g s", v->info.seconds,
                        cfg->limits.seconds);
     const double fps = cfg->fps > 0 ? cfg->fps : 1;
     v->step_s = cfg->count > 0 ? v->info.seconds / cfg->count : 1 / fps;
@@ -316,7 +351,8 @@ static int start(struct sn_video_decoder *v, struct sn_diag *d)
     sn_container_name(&v->c, v->info.container);
     snprintf(v->info.codec, sizeof v->info.codec, "%s",
              avcodec_get_name(v->c.stream->codecpar->codec_id));
-    v->info.fps = v->c.stream->avg_frame_rate.den > 0 ? av_q2d(v->c.stream->avg_frame_rate) : 0;
+    const AVRational fps = av_guess_frame_rate(v->c.fmt, v->c.stream, NULL);
+    v->info.fps = fps.num > 0 && fps.den > 0 ? av_q2d(fps) : 0;
     v->shown = av_frame_alloc();
     v->ahead = av_frame_alloc();
     return v->shown && v->ahead ? 0 : sn_fail(d, SN_ENOMEM, "video: out of memory");
