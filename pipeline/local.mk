@@ -1,4 +1,5 @@
 # pipeline/: see README.md
+EXTRA_DIST += pipeline/README.md
 noinst_LIBRARIES += pipeline/libpipeline.a
 pipeline_libpipeline_a_CFLAGS = $(AM_CFLAGS) -O3
 pipeline_libpipeline_a_SOURCES = \
