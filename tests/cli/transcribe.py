@@ -47,6 +47,8 @@ def formats(tmp):
     folder = tmp / "out" / "put"
     transcribe("-f", "srt", "-o", folder, *args)
     check((folder / "tones.srt").read_text() == srt, "--output-dir writes another file")
+    lines = transcribe("-f", "json", "-l", "en", "--temperature", "0", *[TONES] * 20).splitlines()
+    check(len(lines) == 20 and all(json.loads(x)["text"] == data["text"] for x in lines), f"20 files: {lines}")
     check(transcribe("--batch", "1", "-t", "1", *args) == text, "the batch changes the text")
 
 
