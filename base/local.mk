@@ -6,6 +6,7 @@ base_libbase_a_SOURCES = \
   base/file.c base/file.h \
   base/hash.c base/hash.h \
   base/media.c base/media.h \
+  base/prompt.c base/prompt.h \
   base/mem.c base/mem.h \
   base/pool.c base/pool.h \
   base/strbuf.c base/strbuf.h

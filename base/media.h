@@ -27,6 +27,34 @@ struct sn_features {
     size_t n_rows, n_cols;
 };
 
+/* How a medium's rows lie: views (the tiles, rows x cols of them, row by row, and an overview of the
+ * whole before or after them), each a grid of rows in raster order. A sound is one view, h = 1. */
+struct sn_grid {
+    uint32_t w, h;
+};
+struct sn_views {
+    uint32_t rows, cols;      /* of tiles; 0 x 0: the overview is all there is */
+    bool overview_first, overview_last; /* at most one of them */
+    struct sn_grid tile, whole; /* rows of a tile, of the overview */
+};
+static inline size_t sn_views_count(const struct sn_views *v)
+{
+    return (size_t)v->rows * v->cols + v->overview_first + v->overview_last;
+}
+static inline bool sn_views_is_overview(const struct sn_views *v, size_t i)
+{
+    return v->overview_first ? i == 0 : v->overview_last && i == (size_t)v->rows * v->cols;
+}
+static inline struct sn_grid sn_views_grid(const struct sn_views *v, size_t i)
+{
+    return sn_views_is_overview(v, i) ? v->whole : v->tile;
+}
+static inline size_t sn_views_rows(const struct sn_views *v)
+{
+    return (size_t)v->rows * v->cols * v->tile.w * v->tile.h +
+           (v->overview_first || v->overview_last ? (size_t)v->whole.w * v->whole.h : 0);
+}
+
 /* Each allocates zeroed memory for a shape; false: memory ran out or the size overflows. */
 bool sn_image_init(struct sn_image *m, uint32_t width, uint32_t height);
 bool sn_features_init(struct sn_features *f, size_t n_rows, size_t n_cols);

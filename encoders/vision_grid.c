@@ -8,6 +8,8 @@
 
 #include "base/mem.h"
 
+enum { PATCHES_MAX = 1 << 17 }; /* of a view: twice what Qwen2-VL takes at most */
+
 /* --- rows --- */
 
 /* Window by window from the top left, so that a window is one run of rows (those at the right and
@@ -153,8 +155,8 @@ int sn_vision_grid_init(const struct sn_vision *v, uint32_t grid_w, uint32_t gri
     const struct sn_vision_hparams *h = &v->h;
     *g = (struct sn_vision_grid){.w = grid_w, .h = grid_h};
     size_t n_patches;
-    if (sn_size_mul(grid_w, grid_h, &n_patches) || n_patches == 0 || n_patches > 1 << 20)
-        return sn_fail(d, SN_ELIMIT, "vision: %u x %u patches", grid_w, grid_h);
+    if (sn_size_mul(grid_w, grid_h, &n_patches) || n_patches == 0 || n_patches > PATCHES_MAX)
+        return sn_fail(d, SN_ELIMIT, "vision: %u x %u patches, over %d", grid_w, grid_h, PATCHES_MAX);
     g->n_rows = n_patches + h->class_token;
     const bool rope = h->family->rope != SN_VISION_ROPE_NONE;
     g->raster = sn_malloc_array(g->n_rows, sizeof *g->raster);

@@ -98,7 +98,6 @@ static int read_sizes(const struct sn_gguf *g, struct sn_vision_hparams *h, stru
 {
     int rc = need_u32(g, "clip.vision.block_count", 1, LAYERS_MAX, &h->n_layers, d);
     if (rc == 0) rc = need_u32(g, "clip.vision.embedding_length", 1, EMBD_MAX, &h->n_embd, d);
-    if (rc == 0) rc = need_u32(g, "clip.vision.feed_forward_length", 1, FF_MAX, &h->n_ff, d);
     if (rc == 0) rc = need_u32(g, "clip.vision.attention.head_count", 1, HEADS_MAX, &h->n_heads, d);
     if (rc == 0) rc = need_u32(g, "clip.vision.image_size", 1, IMAGE_MAX, &h->image_size, d);
     if (rc == 0) rc = need_u32(g, "clip.vision.patch_size", 1, PATCH_MAX, &h->patch, d);
@@ -190,12 +189,25 @@ bool sn_vision_layer_is_full(const struct sn_vision_hparams *h, uint32_t layer)
     return h->full_period && (layer + 1) % h->full_period == 0;
 }
 
+/* The MLP's width is what its tensors say: converters write another number for Qwen2-VL, and used to
+ * change the names of the two. */
+static int read_mlp(const struct sn_gguf *g, struct sn_vision_hparams *h, struct sn_diag *d)
+{
+    const struct sn_gguf_tensor *t = sn_gguf_find_tensor(g, "v.blk.0.ffn_up.weight");
+    if (!t) return sn_fail(d, SN_ENOENT, "%s: no tensor v.blk.0.ffn_up.weight", sn_gguf_name(g));
+    const uint64_t f = t->ne[0] == h->n_embd ? t->ne[1] : t->ne[0];
+    if (f > FF_MAX)
+        return sn_fail(d, SN_ELIMIT, "%s: an MLP of %llu", sn_gguf_name(g), (unsigned long long)f);
+    h->n_ff = (uint32_t)f;
+    h->gated = sn_gguf_find_tensor(g, "v.blk.0.ffn_gate.weight") != NULL;
+    return 0;
+}
+
 /* What the tensors say by being there. */
 static int read_parts(const struct sn_gguf *g, struct sn_vision_hparams *h, struct sn_diag *d)
 {
     const struct sn_gguf_tensor *t = sn_gguf_find_tensor(g, "v.position_embd.weight");
     h->class_token = sn_gguf_find_tensor(g, "v.class_embd") != NULL;
-    h->gated = sn_gguf_find_tensor(g, "v.blk.0.ffn_gate.weight") != NULL;
     if (!t) return 0;
     if (t->ne[0] != h->n_embd || t->ne[1] <= h->class_token || t->ne[1] > 1 << 20 || t->ne[2] != 1)
         return sn_fail(d, SN_EFORMAT, "%s: tensor %s is %llu x %llu; the hyper-parameters demand "
@@ -213,6 +225,7 @@ int sn_vision_hparams_read(const struct sn_gguf *g, struct sn_vision_hparams *h,
     if (rc == 0) rc = read_activation(g, h, d);
     if (rc == 0) rc = read_windows(g, h, d);
     if (rc == 0) rc = read_depth(g, h, d);
+    if (rc == 0) rc = read_mlp(g, h, d);
     if (rc == 0) rc = read_parts(g, h, d);
     return rc;
 }

@@ -34,12 +34,22 @@ static int opt_pixels(const struct sn_gguf *g, const char *key, uint64_t *out, s
     return rc;
 }
 
-/* image_size is the side that the table of positions was made for; which of the rule's sizes that is
- * depends on the rule. */
-static void put_image_size(struct sn_vision_pre *p, uint32_t size)
+/* A crop's shortest edge keeps its proportion to the crop. */
+static void put_crop(struct sn_vision_pre *p, uint32_t size)
 {
+    if (p->tile) p->shortest_edge = (uint32_t)((uint64_t)size * p->shortest_edge / p->tile);
+    p->tile = size;
+}
+
+/* image_size is the side that the table of positions was made for; which of the rule's sizes that is
+ * depends on the rule. Where the table is resized it is none of them. */
+static void put_image_size(struct sn_vision_pre *p, const struct sn_vision_hparams *h)
+{
+    const uint32_t size = h->image_size;
     switch (p->rule) {
-    case SN_VISION_CROP: p->tile = p->shortest_edge = size; break;
+    case SN_VISION_CROP:
+        if (h->family->positions != SN_POSITIONS_BICUBIC) put_crop(p, size);
+        break;
     case SN_VISION_EDGE: p->longest_edge = size; break;
     case SN_VISION_AREA:
     case SN_VISION_BETWEEN:
@@ -58,12 +68,15 @@ int sn_vision_pre_read(const struct sn_gguf *g, const struct sn_vision_hparams *
                        sn_gguf_name(g), name);
     *pre = *row;
     pre->patch = h->patch;
-    put_image_size(pre, h->image_size);
+    put_image_size(pre, h);
     int rc = read_colours(g, "clip.vision.image_mean", pre->mean, d);
     if (rc == 0) rc = read_colours(g, "clip.vision.image_std", pre->std, d);
     if (rc == 0) rc = opt_u32(g, "clip.vision.spatial_merge_size", &pre->merge, d);
     if (rc == 0) rc = opt_u32(g, "clip.vision.projector.scale_factor", &pre->merge, d);
-    if (rc == 0) rc = opt_u32(g, "clip.vision.preproc_image_size", &pre->longest_edge, d);
+    uint32_t size = 0;
+    if (rc == 0) rc = opt_u32(g, "clip.vision.preproc_image_size", &size, d);
+    if (rc == 0 && size && pre->rule == SN_VISION_CROP) put_crop(pre, size);
+    if (rc == 0 && size && pre->rule != SN_VISION_CROP) pre->longest_edge = size;
     if (rc == 0) rc = opt_u32(g, "clip.vision.preproc_min_tiles", &pre->min_tiles, d);
     if (rc == 0) rc = opt_u32(g, "clip.vision.preproc_max_tiles", &pre->max_tiles, d);
     if (rc == 0) rc = opt_pixels(g, "clip.vision.image_min_pixels", &pre->min_pixels, d);

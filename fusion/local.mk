@@ -1,1 +1,8 @@
-# fusion/: see README.md
+noinst_LIBRARIES += fusion/libfusion.a
+fusion_libfusion_a_SOURCES = \
+  fusion/fuse.c fusion/fuse.h fusion/fuse_impl.h \
+  fusion/marks.c \
+  fusion/projector.c fusion/projector.h fusion/projector_impl.h \
+  fusion/projector_kinds.c
+fusion_libfusion_a_CFLAGS = $(AM_CFLAGS)
+LIBFUSION = fusion/libfusion.a $(LIBMODEL)

@@ -127,9 +127,11 @@ static bool new_rows(struct sn_rows *r, size_t n)
     r->hi = sn_malloc_array(n, sizeof *r->hi);
     r->memory_pages = sn_malloc_array(n, sizeof *r->memory_pages);
     r->memory_hi = sn_malloc_array(n, sizeof *r->memory_hi);
+    r->at = sn_malloc_array(n, sizeof *r->at);
     r->lo[0] = sn_malloc_array(n, sizeof *r->lo[0]);
     r->lo[1] = sn_malloc_array(n, sizeof *r->lo[1]);
-    return r->index && r->pages && r->memory_pages && r->memory_hi && r->pos && r->hi && r->lo[0] && r->lo[1];
+    return r->index && r->pages && r->memory_pages && r->memory_hi && r->pos && r->hi && r->at &&
+           r->lo[0] && r->lo[1];
 }
 
 static bool new_routes(struct sn_engine *e)
@@ -158,8 +160,10 @@ static int new_host_arrays(struct sn_engine *e, const struct widths *w, struct s
     const size_t n = e->rows_max, n_jobs = sn_max(4, sn_max(w->n_heads + 1, 2 * h->moe.n_experts));
     e->jobs = sn_calloc(n_jobs, sizeof *e->jobs);
     e->tokens = sn_malloc_array(n, sizeof *e->tokens);
+    e->features = sn_malloc_array(n, sizeof *e->features);
     e->host_row = sn_malloc_array(sn_max(h->n_embd, n * h->rope.n_rot), sizeof *e->host_row);
-    bool ok = e->jobs && e->tokens && e->host_row && new_rows(&e->all, n) && new_rows(&e->out, n) &&
+    bool ok = e->jobs && e->tokens && e->features && e->host_row && new_rows(&e->all, n) &&
+              new_rows(&e->out, n) &&
               new_routes(e);
     if (ok && h->family->mla) {
         e->head_rows = sn_malloc_array(w->n_heads * n, sizeof *e->head_rows);
@@ -265,6 +269,7 @@ static void free_rows(struct sn_rows *r)
     sn_free(r->hi);
     sn_free(r->memory_pages);
     sn_free(r->memory_hi);
+    sn_free(r->at);
     sn_free(r->lo[0]);
     sn_free(r->lo[1]);
 }
@@ -303,6 +308,7 @@ void sn_engine_free(struct sn_engine **ep)
     free_routes(&e->routes);
     sn_free(e->jobs);
     sn_free(e->tokens);
+    sn_free(e->features);
     sn_free(e->host_row);
     sn_free(e->head_rows);
     sn_free(e);

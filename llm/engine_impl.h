@@ -8,6 +8,13 @@
 #include "llm/pages.h"
 #include "llm/rope.h"
 
+/* From token `from` on a token's position is its index plus `by`: after pictures, whose tokens share
+ * positions. */
+struct sn_shift {
+    size_t from;
+    int32_t by;
+};
+
 struct sn_seq {
     bool used;
     uint64_t step;        /* the last step it stood in */
@@ -15,6 +22,8 @@ struct sn_seq {
     size_t n_pages;       /* = pages for n_tokens, between steps */
     int32_t *pages;       /* (pages_max) */
     int32_t memory;       /* what it looks at; -1: nothing */
+    struct sn_shift *shifts; /* (n_shifts) in order */
+    size_t n_shifts, cap_shifts;
     int32_t replaced;     /* during a step: the shared page that its last one is a copy of; or -1 */
 };
 
@@ -23,7 +32,8 @@ struct sn_rows {
     size_t n;
     int32_t *index;             /* (n) row of the piece */
     const int32_t **pages;
-    int32_t *pos, *hi, *lo[2];  /* lo[1]: of layers with a window */
+    int32_t *pos, *hi, *lo[2];  /* places in the cache; lo[1]: of layers with a window */
+    struct sn_position *at;     /* what rope turns them by */
     const int32_t **memory_pages; /* (n) and how many rows it has: what cross-attention sees */
     int32_t *memory_hi;
     float *q_rope[2];           /* (n, n_rot) device memory; [1]: of layers with a window */
@@ -77,6 +87,7 @@ struct sn_engine {
 
     /* the piece in work */
     int32_t *tokens;
+    const float **features;    /* (rows) what stands in a negative token's place; host memory */
     struct sn_rows all, out;   /* every row; those whose logits are wanted */
     float *k_rope[2];          /* (rows, n_rot) device memory */
     float *host_row;           /* (max(n_embd, rows * n_rot)) on its way to the device */
@@ -111,6 +122,11 @@ bool sn_seq_is(const struct sn_engine *e, int32_t id);
 size_t sn_seq_pages_needed(const struct sn_engine *e, const struct sn_seq *s, size_t n);
 void sn_seq_grow(struct sn_engine *e, struct sn_seq *s, size_t n);    /* cannot fail after that */
 void sn_seq_commit(struct sn_seq *s, size_t n);
+/* Position of token `index`, unless its chunk says otherwise; room for one more shift; positions go on
+ * with `next` behind n_tokens tokens. */
+int32_t sn_seq_position(const struct sn_seq *s, size_t index);
+bool sn_seq_reserve_shift(struct sn_seq *s);
+void sn_seq_go_on(struct sn_seq *s, size_t n_tokens, int32_t next);
 void sn_seq_rollback(struct sn_engine *e, struct sn_seq *s);
 void sn_seqs_fini(struct sn_engine *e);
 

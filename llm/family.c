@@ -9,6 +9,7 @@ const struct sn_family sn_families[] = {
     {.arch = "smollm3", .rope_interleaved = true, .no_rope_period = 4},
     {.arch = "granite", .rope_interleaved = true, .scales = true},
     {.arch = "qwen2", .qkv_bias = true},
+    {.arch = "qwen2vl", .qkv_bias = true, .sections = true}, /* Qwen2-VL, Qwen2.5-VL */
     {.arch = "qwen2moe", .qkv_bias = true},
     {.arch = "qwen3", .qk_norm = true},
     {.arch = "qwen3moe", .qk_norm = true, .norm_experts = true},

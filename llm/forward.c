@@ -186,6 +186,10 @@ static int embed(struct sn_engine *e, struct sn_diag *d)
     const size_t n = e->m->h.n_embd, row_bytes = n / info->block_elems * info->block_bytes;
     const float scale = e->m->h.embd_scale;
     for (size_t i = 0; i < e->all.n; i++) {
+        if (e->tokens[i] < 0) { /* features come as the projector made them: no scale */
+            sn_device_upload(e->dev, e->a.h + i * n, e->features[i], n * sizeof *e->host_row);
+            continue;
+        }
         const uint8_t *row = (const uint8_t *)t->data + (size_t)e->tokens[i] * row_bytes;
         const int rc = sn_dequantize(t->type, row, e->host_row, n, d);
         if (rc < 0) return rc;
@@ -203,7 +207,7 @@ static void upload_angles(struct sn_engine *e, int kind, const struct sn_rows *r
 {
     const size_t n_rot = e->m->h.rope.n_rot;
     for (size_t i = 0; i < r->n; i++)
-        sn_rope_row(&e->angles[kind], r->pos[i], query, e->host_row + i * n_rot);
+        sn_rope_row(&e->angles[kind], &r->at[i], query, e->host_row + i * n_rot);
     if (r->n) sn_device_upload(e->dev, table, e->host_row, r->n * n_rot * sizeof *e->host_row);
 }
 

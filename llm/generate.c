@@ -22,6 +22,22 @@ static int step(struct run *r, const int32_t *tokens, size_t n, struct sn_diag *
     return sn_engine_step(r->g->engine, &chunk, 1, r->logits, r->g->stop, d);
 }
 
+static int step_fused(struct run *r, size_t keep, struct sn_diag *d)
+{
+    struct sn_chunk chunk = sn_chunk_of(r->g->fused, keep, r->g->seq);
+    chunk.n_logits = 1;
+    return sn_engine_step(r->g->engine, &chunk, 1, r->logits, r->g->stop, d);
+}
+
+/* Tokens that see each other are run again as a whole. */
+static size_t outside_spans(const struct sn_prompt *p, size_t keep)
+{
+    for (size_t i = 0; p && i < p->n_spans; i++)
+        if (p->spans[i].start < keep && keep < p->spans[i].start + p->spans[i].n)
+            return p->spans[i].start;
+    return keep;
+}
+
 static int prefill(struct run *r, const int32_t *prompt, size_t n, struct sn_diag *d)
 {
     const struct sn_generate *g = r->g;
@@ -29,14 +45,16 @@ static int prefill(struct run *r, const int32_t *prompt, size_t n, struct sn_dia
     size_t keep = 0;
     while (keep < n_held && keep < n - 1 && g->held[keep] == prompt[keep])
         keep++;
+    keep = outside_spans(g->fused, keep);
     int rc = sn_seq_truncate(g->engine, g->seq, keep, d);
     for (size_t i = 0; i < n && rc == 0; i++)
-        rc = sn_sampler_accept_prompt(r->sampler, prompt[i], d);
+        if (prompt[i] >= 0)
+            rc = sn_sampler_accept_prompt(r->sampler, prompt[i], d);
     if (rc < 0)
         return rc;
     r->answer->n_prompt = n;
     r->answer->n_cached = keep;
-    rc = step(r, prompt + keep, n - keep, d);
+    rc = g->fused ? step_fused(r, keep, d) : step(r, prompt + keep, n - keep, d);
     r->answer->prefill_s = sn_clock_s() - r->begun_s;
     return rc;
 }

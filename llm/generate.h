@@ -29,12 +29,15 @@ struct sn_generate {
     struct sn_engine *engine;     /* of that model */
     int32_t seq;
     const struct sn_sampler_cfg *sampling;
+    const struct sn_prompt *fused;/* the prompt with its media; NULL: it is all text */
     const int32_t *held;          /* the ids that the sequence holds; NULL when it is empty */
     sn_generated_fn *fn;          /* may be NULL */
     void *ctx;
     const volatile int *stop;     /* as in sn_engine_step() */
 };
-/* Makes the sequence hold exactly `prompt` (what it holds already of it is kept), then draws tokens
+/* With `fused`, prompt and n_prompt are its tokens. Negative ones are features: `held` shows equal ids
+ * there only for equal features.
+ * Makes the sequence hold exactly `prompt` (what it holds already of it is kept), then draws tokens
  * until the sampler or `fn` ends the answer, or the context is full (SN_FINISH_LENGTH). Afterwards
  * the sequence holds the prompt and every token drawn but the last. An empty prompt is -SN_EINVAL;
  * one longer than the context -SN_ELIMIT with both numbers. Once *stop is true the answer ends with

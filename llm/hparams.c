@@ -207,6 +207,27 @@ static int read_scaling(struct reader *r, struct sn_rope_hparams *p)
                    sn_gguf_name(r->g), r->key, (int)sn_min(n, 64), s);
 }
 
+/* Three numbers of pairs, or four of which the last is 0. */
+static int read_sections(struct reader *r, struct sn_rope_hparams *p)
+{
+    const struct sn_gguf_value *v;
+    uint32_t sum = 0;
+    const int rc = sn_gguf_get_array(r->g, key_of(r, "rope.dimension_sections"), SN_GGUF_I64, &v, r->d);
+    if (rc < 0) return rc;
+    for (uint64_t i = 0; i < v->count && i < 4; i++) {
+        const int64_t n = sn_gguf_at_i64(v, i);
+        if (n < 0 || n > HEAD_MAX || (i == 3 && n != 0))
+            return sn_fail(r->d, SN_EFORMAT, "%s: %s has a section of %lld", sn_gguf_name(r->g), r->key,
+                           (long long)n);
+        if (i < 3) p->sections[i] = (uint32_t)n;
+        sum += (uint32_t)n;
+    }
+    if (v->count < 3 || v->count > 4 || sum != p->n_rot / 2 || !p->sections[0])
+        return sn_fail(r->d, SN_EFORMAT, "%s: %s: %llu sections of %u pairs; %u are rotated",
+                       sn_gguf_name(r->g), r->key, (unsigned long long)v->count, sum, p->n_rot / 2);
+    return 0;
+}
+
 static int read_rope(struct reader *r, struct sn_hparams *h)
 {
     struct sn_rope_hparams *p = &h->rope;
@@ -238,7 +259,7 @@ static int read_rope(struct reader *r, struct sn_hparams *h)
     if (p->temperature > 0 && p->n_rot != h->head_k)
         return sn_fail(r->d, SN_EUNSUPPORTED, "%s: attention temperature with partial rope",
                        sn_gguf_name(r->g));
-    return 0;
+    return h->family->sections ? read_sections(r, p) : 0;
 }
 
 /* Which layers see a window: a period, the family's or the file's, or one bool a layer. */

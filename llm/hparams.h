@@ -19,6 +19,7 @@ struct sn_family {
     bool qk_norm;             /* RMS norm of every q and k head, before rope */
     bool post_norms;          /* RMS norm of a branch before it is added to the residual */
     bool embd_sqrt;           /* embeddings are multiplied by sqrt(n_embd) */
+    bool sections;            /* rope turns by time, row and column (M-RoPE) */
     bool mla;                 /* multi-head latent attention (DeepSeek-V2) */
     bool scales;              /* embedding, residual, logit and attention scales (Granite) */
     bool gate_in_up;          /* ffn_up holds the rows of gate, then those of up (Phi-3) */
@@ -46,6 +47,7 @@ struct sn_rope_hparams {
     double log_numerator, log_multiplier;    /* YaRN's mscale and mscale_all_dim; 0: not given */
     double temperature;        /* q *= 1 + t * ln(1 + floor(pos / n_ctx_orig)); 0: off */
     uint32_t n_rot, n_ctx_orig;
+    uint32_t sections[3];      /* pairs that turn by time, row, column; all 0: all by the same */
 };
 
 enum sn_gating { SN_GATING_SOFTMAX = 1, SN_GATING_SIGMOID = 2 };

@@ -3,6 +3,7 @@
 /* Language models: a loaded decoder (sn_llm) and the sequences that run on it (sn_engine). */
 
 #include "base/diag.h"
+#include "base/prompt.h"
 #include "compute/device.h"
 
 #include <stdbool.h>
@@ -60,17 +61,25 @@ size_t sn_seq_length(const struct sn_engine *e, int32_t id); /* tokens in the ca
 int sn_seq_truncate(struct sn_engine *e, int32_t id, size_t n_tokens, struct sn_diag *d);
 
 /* A piece of a step: n tokens appended to a sequence; logits of the last n_logits of them are
- * wanted (0: none). A sequence may stand in a step once. */
+ * wanted (0: none). A sequence may stand in a step once. Where a token is negative the next of
+ * `rows` stands in its place. */
 struct sn_chunk {
     int32_t seq;
     const int32_t *tokens;
     size_t n, n_logits;
+    const float *rows;             /* (negative tokens, n_embd) host memory; NULL: there are none */
+    const struct sn_position *at;  /* (n); NULL: on from where the sequence stands */
+    const struct sn_span *spans;   /* in order, in tokens of the whole sequence; those that do not */
+    size_t n_spans;                /* lie within this chunk are passed over */
 };
+/* Tokens from `first` on of a prompt, for a sequence that holds those before. */
+struct sn_chunk sn_chunk_of(const struct sn_prompt *p, size_t first, int32_t seq);
 /* Runs all chunks. logits: (sum of n_logits, n_vocab) floats, host memory, in order; may be NULL
  * when none are wanted. Nothing changes on error: -SN_ELIMIT when a sequence would pass n_ctx (the
- * text says both numbers), -SN_EFULL when pages lack, -SN_EINVAL for a bad id or token. Chunks may
- * be longer than batch_max in sum: the step is then run in pieces. A row's logits do not depend on
- * what else is in the step, nor on how the prompt was cut. `stop`, if not NULL, is looked at
+ * text says both numbers) or a span is longer than batch_max, since its tokens must be run together,
+ * -SN_EFULL when pages lack, -SN_EINVAL for a bad id or token. Chunks may be longer than batch_max in
+ * sum: the step is then run in pieces. A row's logits do not depend on what else is in the step, nor
+ * on how the prompt was cut. `stop`, if not NULL, is looked at
  * between layers: once true the step ends with -SN_ECANCELLED and appends nothing. */
 int sn_engine_step(struct sn_engine *e, const struct sn_chunk *chunks, size_t n_chunks,
                    float *logits, const volatile int *stop, struct sn_diag *d);

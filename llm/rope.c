@@ -44,7 +44,12 @@ int sn_rope_angles_init(struct sn_rope_angles *a, const struct sn_rope_hparams *
                         const float *factors, uint32_t n_ctx_train, struct sn_diag *d)
 {
     *a = (struct sn_rope_angles){.n_rot = p->n_rot, .n_ctx_orig = p->n_ctx_orig,
-                                 .temperature = p->temperature};
+                                 .temperature = p->temperature,
+                                 .rows_from = p->n_rot / 2, .columns_from = p->n_rot / 2};
+    if (p->sections[0]) {
+        a->rows_from = p->sections[0];
+        a->columns_from = p->sections[0] + p->sections[1];
+    }
     a->freq = sn_malloc_array(p->n_rot / 2, sizeof *a->freq);
     if (!a->freq) return sn_fail(d, SN_ENOMEM, "llm: rope of %u dimensions", p->n_rot);
     a->magnitude = (float)magnitude(p, n_ctx_train);
@@ -67,14 +72,16 @@ void sn_rope_angles_fini(struct sn_rope_angles *a)
     a->freq = NULL;
 }
 
-void sn_rope_row(const struct sn_rope_angles *a, int32_t pos, bool query, float *cos_sin)
+void sn_rope_row(const struct sn_rope_angles *a, const struct sn_position *at, bool query,
+                 float *cos_sin)
 {
     const uint32_t half = a->n_rot / 2;
     double m = (double)a->magnitude;
     if (query && a->temperature > 0)
-        m *= 1 + a->temperature * log(1 + floor((double)pos / a->n_ctx_orig));
+        m *= 1 + a->temperature * log(1 + floor((double)at->t / a->n_ctx_orig));
     for (uint32_t i = 0; i < half; i++) {
         /* in float, as the models were trained and as their reference computes it */
+        const int32_t pos = i < a->rows_from ? at->t : i < a->columns_from ? at->y : at->x;
         const float angle = (float)pos * a->freq[i];
         cos_sin[i] = (float)(cos((double)angle) * m);
         cos_sin[half + i] = (float)(sin((double)angle) * m);

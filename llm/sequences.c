@@ -41,7 +41,8 @@ int sn_seq_new(struct sn_engine *e, int32_t *id, struct sn_diag *d)
     struct sn_seq *s = &e->seqs[i];
     if (!s->pages) s->pages = sn_malloc_array(e->pages_max, sizeof *s->pages);
     if (!s->pages) return sn_fail(d, SN_ENOMEM, "llm: sequence of %zu pages", e->pages_max);
-    *s = (struct sn_seq){.used = true, .pages = s->pages, .memory = -1, .replaced = -1};
+    *s = (struct sn_seq){.used = true, .pages = s->pages, .memory = -1, .replaced = -1,
+                         .shifts = s->shifts, .cap_shifts = s->cap_shifts};
     *id = (int32_t)i;
     return 0;
 }
@@ -58,6 +59,13 @@ int sn_seq_fork(struct sn_engine *e, int32_t parent, size_t n_tokens, int32_t *i
     if (rc < 0) return rc;
     const struct sn_seq *p = &e->seqs[parent];
     struct sn_seq *c = &e->seqs[child];
+    for (size_t i = 0; i < p->n_shifts && p->shifts[i].from <= n_tokens; i++) {
+        if (!sn_seq_reserve_shift(c)) {
+            sn_seq_free(e, child);
+            return sn_fail(d, SN_ENOMEM, "llm: positions of sequence %d", (int)child);
+        }
+        c->shifts[c->n_shifts++] = p->shifts[i];
+    }
     c->n_tokens = n_tokens;
     c->memory = p->memory;
     c->n_pages = pages_for(n_tokens);
@@ -95,7 +103,28 @@ int sn_seq_truncate(struct sn_engine *e, int32_t id, size_t n_tokens, struct sn_
                        (int)id, n_tokens, s->n_tokens);
     drop_pages(e, s, pages_for(n_tokens));
     s->n_tokens = n_tokens;
+    while (s->n_shifts && s->shifts[s->n_shifts - 1].from > n_tokens) s->n_shifts--;
     return 0;
+}
+
+int32_t sn_seq_position(const struct sn_seq *s, size_t index)
+{
+    return (int32_t)index + (s->n_shifts ? s->shifts[s->n_shifts - 1].by : 0);
+}
+
+bool sn_seq_reserve_shift(struct sn_seq *s)
+{
+    void *shifts = s->shifts;
+    if (!sn_grow(&shifts, &s->cap_shifts, s->n_shifts + 1, sizeof *s->shifts)) return false;
+    s->shifts = shifts;
+    return true;
+}
+
+void sn_seq_go_on(struct sn_seq *s, size_t n_tokens, int32_t next)
+{
+    if (next == sn_seq_position(s, n_tokens)) return;
+    assert(s->n_shifts < s->cap_shifts);
+    s->shifts[s->n_shifts++] = (struct sn_shift){n_tokens, next - (int32_t)n_tokens};
 }
 
 /* Whether the next token goes into a page that others read. */
@@ -144,7 +173,10 @@ void sn_seq_rollback(struct sn_engine *e, struct sn_seq *s)
 
 void sn_seqs_fini(struct sn_engine *e)
 {
-    for (size_t i = 0; i < e->n_seqs; i++) sn_free(e->seqs[i].pages);
+    for (size_t i = 0; i < e->n_seqs; i++) {
+        sn_free(e->seqs[i].pages);
+        sn_free(e->seqs[i].shifts);
+    }
     sn_free(e->seqs);
     e->seqs = NULL;
     e->n_seqs = e->cap_seqs = 0;

@@ -4,6 +4,44 @@
 
 #include "base/mem.h"
 
+/* The first span of a chunk that begins at token `first` of its sequence. */
+static size_t skip_spans(const struct sn_chunk *c, size_t first)
+{
+    size_t i = 0;
+    while (i < c->n_spans && c->spans[i].start < first) i++;
+    return i;
+}
+
+/* Rows of a span see those behind them, so all of them have to be in one piece. */
+static int check_spans(const struct sn_engine *e, const struct sn_chunk *c, size_t first,
+                       struct sn_diag *d)
+{
+    size_t end = first;
+    for (size_t i = skip_spans(c, first); i < c->n_spans; i++) {
+        const struct sn_span *s = &c->spans[i];
+        if (s->start < end || s->n == 0 || s->n > first + c->n || s->start > first + c->n - s->n)
+            return sn_fail(d, SN_EINVAL, "llm: a span of %zu tokens at %zu, in a chunk of %zu at %zu",
+                           s->n, s->start, c->n, first);
+        if (s->n > e->rows_max)
+            return sn_fail(d, SN_ELIMIT, "llm: a picture of %zu tokens that see each other; a step has "
+                           "%u rows", s->n, e->rows_max);
+        end = s->start + s->n;
+    }
+    return 0;
+}
+
+static int check_tokens(const struct sn_engine *e, const struct sn_chunk *c, struct sn_diag *d)
+{
+    for (size_t i = 0; i < c->n; i++)
+        if ((c->tokens[i] < 0 && !c->rows) || c->tokens[i] >= (int64_t)e->m->w.n_vocab)
+            return sn_fail(d, SN_EINVAL, "llm: token %d of a vocabulary of %u", (int)c->tokens[i],
+                           e->m->w.n_vocab);
+    for (size_t i = 0; c->at && i < c->n; i++)
+        if (c->at[i].t < 0 || c->at[i].y < 0 || c->at[i].x < 0)
+            return sn_fail(d, SN_EINVAL, "llm: token %zu stands before position 0", i);
+    return 0;
+}
+
 static int check_chunk(struct sn_engine *e, const struct sn_chunk *c, struct sn_diag *d)
 {
     if (!sn_seq_is(e, c->seq)) return sn_fail(d, SN_EINVAL, "llm: no sequence %d", (int)c->seq);
@@ -19,11 +57,10 @@ static int check_chunk(struct sn_engine *e, const struct sn_chunk *c, struct sn_
     if (e->m->h.family->cross && s->memory < 0)
         return sn_fail(d, SN_EINVAL, "llm: %s attends to an encoder's rows, and sequence %d looks at "
                        "none", e->m->h.family->arch, (int)c->seq);
-    for (size_t i = 0; i < c->n; i++)
-        if (c->tokens[i] < 0 || (uint32_t)c->tokens[i] >= e->m->w.n_vocab)
-            return sn_fail(d, SN_EINVAL, "llm: token %d of a vocabulary of %u", (int)c->tokens[i],
-                           e->m->w.n_vocab);
-    return 0;
+    if (c->at && !sn_seq_reserve_shift(s))
+        return sn_fail(d, SN_ENOMEM, "llm: positions of sequence %d", (int)c->seq);
+    const int rc = check_tokens(e, c, d);
+    return rc < 0 ? rc : check_spans(e, c, s->n_tokens, d);
 }
 
 static void roll_back(struct sn_engine *e, const struct sn_chunk *chunks, size_t n_chunks)
@@ -47,17 +84,22 @@ static int take_pages(struct sn_engine *e, const struct sn_chunk *chunks, size_t
     return 0;
 }
 
-/* Where the next piece begins: a chunk, and how much of it is done. */
+/* Where the next piece begins: a chunk, how much of it is done, and how many of its rows of features
+ * and of its spans lie before. */
 struct cursor {
-    size_t chunk, done;
+    size_t chunk, done, n_features, span;
 };
 
-static void put_row(struct sn_engine *e, struct sn_rows *r, const struct sn_seq *s, size_t pos)
+/* A row sees what is before it, as far as the window reaches back, and what of its span is behind it. */
+static void put_row(struct sn_engine *e, struct sn_rows *r, const struct sn_seq *s,
+                    const struct sn_position *at, const struct sn_span *span, size_t pos)
 {
     const size_t i = r->n++, window = e->m->h.window;
+    const int32_t here = sn_seq_position(s, pos);
     r->pages[i] = s->pages;
     r->pos[i] = (int32_t)pos;
-    r->hi[i] = (int32_t)pos + 1;
+    r->at[i] = at ? *at : (struct sn_position){here, here, here};
+    r->hi[i] = (int32_t)(span ? span->start + span->n : pos + 1);
     r->lo[SN_GLOBAL][i] = 0;
     if (s->memory >= 0) {
         const size_t memory = (size_t)s->memory;
@@ -67,23 +109,45 @@ static void put_row(struct sn_engine *e, struct sn_rows *r, const struct sn_seq 
     r->lo[SN_LOCAL][i] = window && pos + 1 > window ? (int32_t)(pos + 1 - window) : 0;
 }
 
+/* The span that the next row is in, or NULL; *fits: what is left of it fits into this piece. */
+static const struct sn_span *span_here(const struct sn_engine *e, const struct sn_chunk *c,
+                                       struct cursor *at, size_t pos, bool *fits)
+{
+    *fits = true;
+    while (at->span < c->n_spans && c->spans[at->span].start + c->spans[at->span].n <= pos) at->span++;
+    if (at->span == c->n_spans || c->spans[at->span].start > pos) return NULL;
+    const struct sn_span *s = &c->spans[at->span];
+    *fits = s->start + s->n - pos <= e->rows_max - e->all.n;
+    return s;
+}
+
+static void put_token(struct sn_engine *e, const struct sn_chunk *c, struct cursor *at, size_t row)
+{
+    e->tokens[row] = c->tokens[at->done];
+    e->features[row] = e->tokens[row] < 0 ? c->rows + at->n_features++ * e->m->h.n_embd : NULL;
+    e->all.index[row] = (int32_t)row;
+}
+
 /* Fills e->tokens, e->all and e->out with the next rows, and moves the cursor behind them. */
 static void next_piece(struct sn_engine *e, const struct sn_chunk *chunks, size_t n_chunks,
                        struct cursor *at)
 {
     e->all.n = e->out.n = 0;
-    for (; at->chunk < n_chunks; at->chunk++, at->done = 0) {
+    for (; at->chunk < n_chunks; *at = (struct cursor){.chunk = at->chunk + 1}) {
         const struct sn_chunk *c = &chunks[at->chunk];
         const struct sn_seq *s = &e->seqs[c->seq];
+        if (!at->done) at->span = skip_spans(c, s->n_tokens);
         for (; at->done < c->n; at->done++) {
-            const size_t row = e->all.n;
-            if (row == e->rows_max) return;
-            e->tokens[row] = c->tokens[at->done];
-            e->all.index[row] = (int32_t)row;
-            put_row(e, &e->all, s, s->n_tokens + at->done);
+            const size_t row = e->all.n, pos = s->n_tokens + at->done;
+            const struct sn_position *place = c->at ? &c->at[at->done] : NULL;
+            bool fits;
+            const struct sn_span *span = span_here(e, c, at, pos, &fits);
+            if (row == e->rows_max || !fits) return;
+            put_token(e, c, at, row);
+            put_row(e, &e->all, s, place, span, pos);
             if (at->done + c->n_logits < c->n) continue;
             e->out.index[e->out.n] = (int32_t)row;
-            put_row(e, &e->out, s, s->n_tokens + at->done);
+            put_row(e, &e->out, s, place, span, pos);
         }
     }
 }
@@ -99,6 +163,30 @@ static int run_pieces(struct sn_engine *e, const struct sn_chunk *chunks, size_t
         if (logits) logits += e->out.n * e->m->w.n_vocab;
     }
     return 0;
+}
+
+static void commit(struct sn_engine *e, const struct sn_chunk *c)
+{
+    struct sn_seq *s = &e->seqs[c->seq];
+    int32_t last = -1;
+    for (size_t i = 0; c->at && i < c->n; i++) {
+        const struct sn_position *p = &c->at[i];
+        const int32_t widest = p->y > p->x ? p->y : p->x;
+        if (p->t > last) last = p->t;
+        if (widest > last) last = widest;
+    }
+    sn_seq_commit(s, c->n);
+    if (c->at) sn_seq_go_on(s, s->n_tokens, last + 1);
+}
+
+struct sn_chunk sn_chunk_of(const struct sn_prompt *p, size_t first, int32_t seq)
+{
+    size_t n_before = 0;
+    for (size_t i = 0; i < first; i++) n_before += p->tokens[i] < 0;
+    return (struct sn_chunk){.seq = seq, .tokens = p->tokens + first, .n = p->n - first,
+                             .rows = p->rows ? p->rows + n_before * p->width : NULL,
+                             .at = p->at ? p->at + first : NULL, .spans = p->spans,
+                             .n_spans = p->n_spans};
 }
 
 int sn_engine_step(struct sn_engine *e, const struct sn_chunk *chunks, size_t n_chunks,
@@ -120,6 +208,6 @@ int sn_engine_step(struct sn_engine *e, const struct sn_chunk *chunks, size_t n_
         roll_back(e, chunks, n_chunks);
         return rc;
     }
-    for (size_t i = 0; i < n_chunks; i++) sn_seq_commit(&e->seqs[chunks[i].seq], chunks[i].n);
+    for (size_t i = 0; i < n_chunks; i++) commit(e, &chunks[i]);
     return 0;
 }

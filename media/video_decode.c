@@ -256,7 +256,8 @@ static int take(struct sn_video_decoder *v, struct sn_video_shape *shape, bool *
     return rc;
 }
 
-int sn_video_decoder_take(struct sn_video_decoder *v, struct sn_video_shape *shape, bool *got, struct sn_diag *d)
+int sn_video_decoder_take(struct sn_video_decoder *v, struct sn_video_shape *shape, bool *got,
+                          struct sn_diag *d)
 {
     *got = false;
     sn_container_enter(&v->c);

@@ -1,10 +1,12 @@
 # pipeline/: see README.md
 EXTRA_DIST += pipeline/README.md
 noinst_LIBRARIES += pipeline/libpipeline.a
-pipeline_libpipeline_a_CFLAGS = $(AM_CFLAGS) -O3
+pipeline_libpipeline_a_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) -O3
 pipeline_libpipeline_a_SOURCES = \
+  pipeline/chat_media.c pipeline/chat_media.h \
   pipeline/cutter.c pipeline/cutter.h \
+  pipeline/sight.c pipeline/sight.h \
   pipeline/transcribe.c pipeline/transcribe.h pipeline/transcribe_impl.h \
   pipeline/transcribe_segments.c \
   pipeline/transcribe_words.c
-LIBPIPELINE = pipeline/libpipeline.a $(LIBENCODERS) $(LIBLLM)
+LIBPIPELINE = pipeline/libpipeline.a fusion/libfusion.a $(LIBENCODERS) $(LIBLLM)

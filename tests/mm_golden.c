@@ -8,6 +8,10 @@
 #include <string.h>
 #include <unistd.h>
 
+const char *const mm_families[] = {"llava", "idefics3", "qwen2vl", "qwen25vl", "gemma3v", "pixtral",
+                                   "idefics2", "minicpmv", NULL};
+const char *const mm_hearing_families[] = {"ultravox", "qwen2audio", "voxtral", NULL};
+
 void mm_path(char *out, size_t size, const char *folder, const char *name)
 {
     const char *top = getenv("srcdir");
@@ -138,6 +142,18 @@ static void read_colours(const json_t *j, const char *key, float out[3])
     for (size_t i = 0; i < 3; i++) out[i] = (float)json_number_value(json_array_get(a, i));
 }
 
+/* Three rows: time, row, column. */
+static void read_positions(const json_t *j, struct mm_golden *g)
+{
+    const json_t *rows[3];
+    for (size_t i = 0; i < 3; i++) rows[i] = json_array_get(json_object_get(j, "positions"), i);
+    g->has_positions = rows[0] != NULL;
+    for (size_t i = 0; g->has_positions && i < g->n_tokens; i++)
+        g->at[i] = (struct sn_position){(int32_t)json_integer_value(json_array_get(rows[0], i)),
+                                        (int32_t)json_integer_value(json_array_get(rows[1], i)),
+                                        (int32_t)json_integer_value(json_array_get(rows[2], i))};
+}
+
 static void read_lists(const json_t *j, struct mm_golden *g)
 {
     const json_t *tokens = json_object_get(j, "tokens"), *greedy = json_object_get(j, "greedy");
@@ -176,6 +192,7 @@ struct mm_golden *mm_golden_read(const char *family)
     assert_true(g->n_media <= MM_MEDIA_MAX);
     for (size_t i = 0; i < g->n_media; i++) read_medium(json_array_get(media, i), &g->media[i]);
     read_lists(j, g);
+    read_positions(j, g);
     read_colours(j, "image_mean", g->mean);
     read_colours(j, "image_std", g->scale);
     g->last = number(j, "last");
@@ -186,6 +203,33 @@ struct mm_golden *mm_golden_read(const char *family)
 }
 
 void mm_golden_free(struct mm_golden *g) { free(g); }
+
+/* Views of one picture are alike, so their grid follows from the rows' number and the pixels' shape. */
+struct sn_views mm_views(const char *family, const struct mm_golden *g, size_t i)
+{
+    char name[32];
+    struct mm_array pixels;
+    const struct mm_medium *m = &g->media[i];
+    snprintf(name, sizeof name, "pixels_%zu", i);
+    if (!mm_array_read(family, name, &pixels)) /* a sound */
+        return (struct sn_views){.whole = {(uint32_t)m->encoder[1], 1}, .overview_last = true};
+    assert_int_equal(pixels.rank, 4);
+    const size_t n_views = pixels.shape[0], per_view = m->encoder[1] / n_views;
+    const double patch = sqrt((double)(pixels.shape[2] * pixels.shape[3]) / (double)per_view);
+    const struct sn_grid grid = {(uint32_t)((double)pixels.shape[3] / patch + 0.5),
+                                 (uint32_t)((double)pixels.shape[2] / patch + 0.5)};
+    mm_array_free(&pixels);
+    assert_int_equal((size_t)grid.w * grid.h, per_view);
+    return (struct sn_views){.rows = m->rows, .cols = m->cols, .tile = grid, .whole = grid,
+                             .overview_last = n_views > (size_t)m->rows * m->cols};
+}
+
+bool mm_is_row(const struct mm_golden *g, size_t token)
+{
+    for (size_t i = 0; i < g->n_spans; i++)
+        if (g->spans[i].start <= token && token < g->spans[i].start + g->spans[i].n) return true;
+    return false;
+}
 
 double mm_cosine(const float *a, const float *b, size_t n_rows, size_t n_cols)
 {

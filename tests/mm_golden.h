@@ -7,6 +7,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/media.h"
+#include "base/prompt.h"
+
+/* Families that have a language model, with pictures and with sounds, NULL at the end; those without
+ * files are skipped. */
+extern const char *const mm_families[], *const mm_hearing_families[];
+
 /* An array in NumPy's format, as floats. */
 struct mm_array {
     float *v;
@@ -39,6 +46,8 @@ struct mm_golden {
     float gaps[64];
     size_t n_greedy, last;
     float std, tolerance;
+    struct sn_position at[MM_TOKENS_MAX]; /* where rope has three dimensions */
+    bool has_positions;
     float mean[3], scale[3]; /* of the pixels' levels: image_mean, image_std; scale 0: not said */
 };
 struct mm_golden *mm_golden_read(const char *family);
@@ -46,6 +55,10 @@ void mm_golden_free(struct mm_golden *g);
 /* The path of tests/reference/<folder>/<name>. */
 void mm_path(char *out, size_t size, const char *folder, const char *name);
 bool mm_exists(const char *family);
+
+/* How the encoder's rows of medium i lie. */
+struct sn_views mm_views(const char *family, const struct mm_golden *g, size_t i);
+bool mm_is_row(const struct mm_golden *g, size_t token);
 
 /* The smallest cosine between rows of a and b, each (n_rows, n_cols). */
 double mm_cosine(const float *a, const float *b, size_t n_rows, size_t n_cols);

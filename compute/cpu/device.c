@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { LINE = 64 };
 enum { SERIAL_BELOW = 4096 }; /* elements: half a microsecond of work, a few times a hand-over */
 
 static void cpu_close(struct sn_device *dev)
@@ -21,19 +22,27 @@ static void cpu_close(struct sn_device *dev)
     sn_free(cpu);
 }
 
+/* calloc's large blocks are fresh zero pages, backed only where they are touched: a short prompt
+ * never pays for the activations of a long one. What it gave stands before the aligned part. */
 static void *cpu_alloc(struct sn_device *dev, size_t n_bytes)
 {
     (void)dev;
-    void *p = sn_malloc_aligned(n_bytes);
-    if (p)
-        memset(p, 0, n_bytes);
-    return p;
+    size_t bytes;
+    if (sn_size_add(n_bytes, LINE + sizeof(void *), &bytes))
+        return NULL;
+    uint8_t *p = sn_calloc(bytes, 1);
+    if (!p)
+        return NULL;
+    void **aligned = (void **)(sn_round_up((uintptr_t)p + sizeof(void *), LINE));
+    aligned[-1] = p;
+    return aligned;
 }
 
 static void cpu_release(struct sn_device *dev, void *p)
 {
     (void)dev;
-    sn_free_aligned(p);
+    if (p)
+        sn_free(((void **)p)[-1]);
 }
 
 static void cpu_copy(struct sn_device *dev, void *dst, const void *src, size_t n_bytes)

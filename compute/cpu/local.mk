@@ -21,7 +21,8 @@ compute_libcompute_a_SOURCES += \
   compute/cpu/scalar_mm.c \
   compute/cpu/scalar_vec.c \
   compute/cpu/simd.h \
-  compute/cpu/vec_tmpl.h
+  compute/cpu/vec_tmpl.h \
+  compute/cpu/weights.c
 
 LIBKERNELS =
 if HAVE_AVX2

@@ -42,7 +42,7 @@ static void mm_kind(enum sn_panel_kind kind, const struct sn_mm *m)
     }
 }
 
-static void mm_i16(const struct sn_mm *m) { mm_kind(SN_PANEL_I16, m); }
+static void mm_i12(const struct sn_mm *m) { mm_kind(SN_PANEL_I12, m); }
 static void mm_q8_0(const struct sn_mm *m) { mm_kind(SN_PANEL_Q8_0, m); }
 static void mm_q4_0(const struct sn_mm *m) { mm_kind(SN_PANEL_Q4_0, m); }
 static void mm_q4_1(const struct sn_mm *m) { mm_kind(SN_PANEL_Q4_1, m); }
@@ -115,7 +115,7 @@ static void quantize_row(const float *x, size_t n, const struct sn_acts *a, size
 void sn_scalar_mm_fill(struct sn_kernels *k)
 {
     static sn_mm_fn *const mm[SN_PANEL_KINDS] = {
-        [SN_PANEL_I16] = mm_i16,     [SN_PANEL_Q8_0] = mm_q8_0,   [SN_PANEL_Q4_0] = mm_q4_0,
+        [SN_PANEL_I12] = mm_i12,     [SN_PANEL_Q8_0] = mm_q8_0,   [SN_PANEL_Q4_0] = mm_q4_0,
         [SN_PANEL_Q4_1] = mm_q4_1,   [SN_PANEL_Q5_0] = mm_q5_0,   [SN_PANEL_Q5_1] = mm_q5_1,
         [SN_PANEL_Q4_K] = mm_q4_k,   [SN_PANEL_Q5_K] = mm_q5_k,   [SN_PANEL_Q6_K] = mm_q6_k,
         [SN_PANEL_Q3_K] = mm_q3_k,   [SN_PANEL_Q2_K] = mm_q2_k,   [SN_PANEL_IQ4_NL] = mm_iq4_nl,

@@ -70,8 +70,8 @@ static void panels_mean_what_the_file_means(void **state)
                 assert_int_equal(sn_dequantize(type, rows + c * row_bytes, truth, N_IN, NULL), 0);
             for (size_t k = 0; k < N_IN; k++)
                 top = fmaxf(top, fabsf(truth[k]));
-            /* I16 holds 13 bits under the block's largest; all others are the same up to rounding */
-            const float tol = kind == SN_PANEL_I16 ? top / 8190.0f * 1.01f : 1e-6f * top;
+            /* I12 holds 12 bits under the block's largest; all others are the same up to rounding */
+            const float tol = kind == SN_PANEL_I12 ? top / 4094.0f * 1.01f : 1e-6f * top;
             for (size_t kb = 0; kb < N_IN / 32; kb++) {
                 struct sn_panel_block b;
                 sn_panel_decode(kind, panel, kb, &b);

@@ -10,3 +10,15 @@ TESTS += tests/pipeline/test_transcribe
 tests_pipeline_test_transcribe_SOURCES = tests/pipeline/test_transcribe.c $(MM_GOLDEN)
 tests_pipeline_test_transcribe_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
 tests_pipeline_test_transcribe_LDADD = $(LIBPIPELINE) $(TEST_LIBS)
+
+check_PROGRAMS += tests/pipeline/test_sight_families
+TESTS += tests/pipeline/test_sight_families
+tests_pipeline_test_sight_families_SOURCES = tests/pipeline/test_sight_families.c $(MM_GOLDEN)
+tests_pipeline_test_sight_families_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
+tests_pipeline_test_sight_families_LDADD = $(LIBPIPELINE) $(TEST_LIBS)
+
+check_PROGRAMS += tests/pipeline/test_sight_hostile
+TESTS += tests/pipeline/test_sight_hostile
+tests_pipeline_test_sight_hostile_SOURCES = tests/pipeline/test_sight_hostile.c $(MM_GOLDEN)
+tests_pipeline_test_sight_hostile_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
+tests_pipeline_test_sight_hostile_LDADD = $(LIBPIPELINE) $(TEST_LIBS)

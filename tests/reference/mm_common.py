@@ -119,10 +119,14 @@ class Family:
     tolerance = 1e-3                # of |logit error|, in standard deviations of the logits
     last = 12                       # positions at the prompt's end whose logits are kept
     text_keys = {}                  # further keys of the text model, without the prefix
-    dropout_free = True
 
     def config(self):
         raise NotImplementedError
+
+    def new_model(self, cfg):
+        model = getattr(transformers, self.classes[0])(cfg)
+        model.set_attn_implementation("eager")
+        return model
 
     def processor(self):
         raise NotImplementedError
@@ -161,7 +165,8 @@ class Family:
         """1 where transformers computes with 1 + w and the file holds the sum."""
         return 0
 
-    def extra_arrays(self, model, inputs):
+    def extra_info(self, model, inputs):
+        """More keys of prompt.json."""
         return {}
 
     def make(self, top):
@@ -192,11 +197,8 @@ def levels(pixel_values, mean, std):
 
 def build(family):
     """The Hugging Face model, its configuration and its weights (norms as the files have them)."""
-    model_class = getattr(transformers, family.classes[0])
     cfg = family.config()
-    with torch.device("cpu"):
-        model = model_class(cfg).eval().to(torch.float32)
-    model.set_attn_implementation("eager")
+    model = family.new_model(cfg).eval().to(torch.float32)
     weights, state = {}, {}
     for name, tensor in model.state_dict().items():
         w = np.asarray(family.draw(name, tuple(tensor.shape), cfg), np.float32)
@@ -264,8 +266,10 @@ def logits_of(family, model, inputs, more=()):
 
 
 def greedy(family, model, inputs):
+    """N_GREEDY tokens after the prompt and by how much each led; ends with a control token."""
+    types = family.vocab["tokenizer.ggml.token_type"]
     out, gaps = [], []
-    for _ in range(N_GREEDY):
+    while len(out) < N_GREEDY and (not out or types[out[-1]] not in (2, 3)):
         last = logits_of(family, model, inputs, out)[-1]
         second, first = np.sort(last)[-2:]
         gaps.append(round(float(first - second), 5))
@@ -322,7 +326,7 @@ def make(family, top):
     ids = inputs["input_ids"][0].tolist()
     with torch.no_grad():
         media = family.media(model, inputs)
-        arrays = family.extra_arrays(model, inputs)
+        extra = family.extra_info(model, inputs)
     full = logits_of(family, model, inputs)
     model.to(torch.float64)
     noise = np.abs(logits_of(family, model, inputs) - full).max() / full.std()
@@ -333,10 +337,10 @@ def make(family, top):
             "prompt": text.replace(MARKER, family.marker),
             "processor": family.settings(processor), **describe(family, ids, media),
             "last": family.last, "std": round(float(logits.std()), 4),
-            "tolerance": family.tolerance, "greedy": out, "gaps": gaps}
+            "tolerance": family.tolerance, "greedy": out, "gaps": gaps, **extra}
     write_json(golden / "prompt.json", info)
-    arrays.update(encoder=np.concatenate([m.encoder for m in media]),
-                  projector=np.concatenate([m.projector for m in media]), logits=logits)
+    arrays = {"encoder": np.concatenate([m.encoder for m in media]),
+              "projector": np.concatenate([m.projector for m in media]), "logits": logits}
     for i, m in enumerate(media):
         arrays.update({f"{name}_{i}": a for name, a in m.arrays.items()})
     for name, a in arrays.items():

@@ -1,0 +1,216 @@
+#define _GNU_SOURCE /* memmem */
+#include "config.h"
+#include "fusion/fuse_impl.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+static int no_memory(struct sn_fusing *w)
+{
+    return sn_fail(w->d, SN_ENOMEM, "fusion: a prompt of %zu tokens", w->ids.n);
+}
+
+/* --- tokens --- */
+
+static int put_position(struct sn_fusing *w, struct sn_position at)
+{
+    struct sn_prompt *p = w->out;
+    void *list = p->at;
+    if (!sn_grow(&list, &w->cap_at, w->ids.n, sizeof *p->at)) return no_memory(w);
+    p->at = list;
+    p->at[w->ids.n - 1] = at;
+    return 0;
+}
+
+static int put_token(struct sn_fusing *w, int32_t id, struct sn_position at)
+{
+    const int rc = sn_ids_push(&w->ids, id, w->d);
+    return rc < 0 || !w->positions ? rc : put_position(w, at);
+}
+
+static int put_text_token(struct sn_fusing *w, int32_t id)
+{
+    const struct sn_position at = {w->next, w->next, w->next};
+    w->next++;
+    return put_token(w, id, at);
+}
+
+/* The beginning token stands before all, where the file asks for it. */
+static int begin(struct sn_fusing *w, const struct sn_ids *first)
+{
+    const struct sn_tokenizer *t = w->f->tokenizer;
+    const int32_t bos = sn_tokenizer_bos(t);
+    if (w->begun || !sn_tokenizer_adds_bos(t) || bos < 0) return 0;
+    return w->f->own_bos && first->n && first->v[0] == bos ? 0 : put_text_token(w, bos);
+}
+
+/* Tokenizes what text there is. */
+static int flush(struct sn_fusing *w)
+{
+    struct sn_ids ids = {0};
+    if (w->text.failed || w->plain.failed) return no_memory(w);
+    int rc = 0;
+    if (w->text.len)
+        rc = sn_tokenizer_encode_masked(w->f->tokenizer, w->text.data, (const uint8_t *)w->plain.data,
+                                        w->text.len, SN_TOK_SPECIAL, &ids, w->d);
+    if (rc == 0) rc = begin(w, &ids);
+    for (size_t i = 0; i < ids.n && rc == 0; i++) rc = put_text_token(w, ids.v[i]);
+    sn_ids_fini(&ids);
+    sn_strbuf_clear(&w->text);
+    sn_strbuf_clear(&w->plain);
+    w->begun = true;
+    return rc;
+}
+
+static int add_text(struct sn_fusing *w, const char *s, const uint8_t *plain, size_t n)
+{
+    sn_strbuf_append(&w->text, s, n);
+    for (size_t i = 0; i < n; i++) sn_strbuf_putc(&w->plain, plain ? (char)plain[i] : 0);
+    return w->text.failed || w->plain.failed ? no_memory(w) : 0;
+}
+
+int sn_fusing_text(struct sn_fusing *w, const char *s) { return add_text(w, s, NULL, strlen(s)); }
+
+/* --- rows --- */
+
+/* splitmix64's finalizer (Steele et al., 2014) */
+static uint64_t mix(uint64_t x)
+{
+    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+    return x ^ x >> 31;
+}
+
+/* A row's token: negative, and the same only for the same row of the same features, but for chance. */
+static int32_t row_token(uint64_t id, size_t row)
+{
+    const uint64_t h = mix(mix(id) + (row + 1) * UINT64_C(0x9e3779b97f4a7c15));
+    return -1 - (int32_t)(h >> 34);
+}
+
+int sn_fusing_rows(struct sn_fusing *w, const struct sn_grid *grid, size_t n)
+{
+    int rc = flush(w);
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        const struct sn_position at = {w->next, w->next + (int32_t)(i / grid->w),
+                                       w->next + (int32_t)(i % grid->w)};
+        rc = put_token(w, row_token(w->medium->id, w->medium_row + i), at);
+    }
+    w->next += (int32_t)(grid->w > grid->h ? grid->w : grid->h);
+    w->medium_row += n;
+    return rc;
+}
+
+int sn_fusing_view(struct sn_fusing *w, size_t i)
+{
+    const struct sn_grid g = sn_views_grid(&w->medium->views, i);
+    return sn_fusing_rows(w, &g, (size_t)g.w * g.h);
+}
+
+static int put_span(struct sn_fusing *w, size_t start)
+{
+    struct sn_prompt *p = w->out;
+    void *list = p->spans;
+    if (!sn_grow(&list, &w->cap_spans, p->n_spans + 1, sizeof *p->spans)) return no_memory(w);
+    p->spans = list;
+    p->spans[p->n_spans++] = (struct sn_span){start, w->ids.n - start};
+    return 0;
+}
+
+static int put_medium(struct sn_fusing *w, const struct sn_medium *m)
+{
+    const struct sn_marks *k = sn_marks_find(m->kind);
+    if (!k) return sn_fail(w->d, SN_EUNSUPPORTED, "fusion: media of kind '%s' in a prompt", m->kind);
+    w->medium = m;
+    w->medium_row = 0;
+    int rc = k->before ? sn_fusing_text(w, k->before) : 0;
+    if (rc == 0 && k->spans) rc = flush(w);
+    const size_t start = w->ids.n;
+    if (rc == 0) rc = k->lay(w, m);
+    if (rc == 0 && k->spans) rc = put_span(w, start);
+    if (rc == 0 && k->after) rc = sn_fusing_text(w, k->after);
+    w->out->n_rows += w->medium_row;
+    return rc;
+}
+
+/* --- the prompt --- */
+
+/* The next marker from `at` on, none of whose bytes are plain; NULL: there is none. */
+static const char *next_marker(const char *text, const uint8_t *plain, size_t n, size_t at,
+                               const char *marker)
+{
+    const size_t len = strlen(marker);
+    for (const char *p = text + at; (p = memmem(p, n - (size_t)(p - text), marker, len)); p++)
+        if (!plain || !memchr(plain + (p - text), 1, len)) return p;
+    return NULL;
+}
+
+size_t sn_fuse_count(const char *text, const uint8_t *plain, size_t n, const char *marker)
+{
+    size_t count = 0;
+    for (const char *p = text; (p = next_marker(text, plain, n, (size_t)(p - text), marker));
+         p += strlen(marker))
+        count++;
+    return count;
+}
+
+static int put_text_and_media(struct sn_fusing *w, const char *marker, bool first)
+{
+    const struct sn_fuse *f = w->f;
+    const size_t len = strlen(marker);
+    size_t done = 0, next = 0;
+    int rc = 0;
+    while (first && next < f->n_media && rc == 0) rc = put_medium(w, &f->media[next++]);
+    while (rc == 0) {
+        const char *here = next_marker(f->text, f->plain, f->n, done, marker);
+        const size_t n = here ? (size_t)(here - f->text) - done : f->n - done;
+        rc = add_text(w, f->text + done, f->plain ? f->plain + done : NULL, n);
+        if (!here || rc < 0) break;
+        rc = put_medium(w, &f->media[next++]);
+        done += n + len;
+    }
+    return rc < 0 ? rc : flush(w);
+}
+
+static int copy_rows(struct sn_fusing *w)
+{
+    const struct sn_fuse *f = w->f;
+    struct sn_prompt *p = w->out;
+    size_t done = 0;
+    bool here = p->n_rows > 0;
+    for (size_t i = 0; i < f->n_media; i++) here = here && f->media[i].rows;
+    p->width = f->width;
+    if (!here) return 0;
+    p->rows = sn_malloc_array(p->n_rows, p->width * sizeof *p->rows);
+    if (!p->rows) return sn_fail(w->d, SN_ENOMEM, "fusion: %zu rows of %zu", p->n_rows, p->width);
+    for (size_t i = 0; i < f->n_media; i++) {
+        const size_t n = sn_views_rows(&f->media[i].views) * p->width;
+        memcpy(p->rows + done, f->media[i].rows, n * sizeof *p->rows);
+        done += n;
+    }
+    return 0;
+}
+
+int sn_fuse(const struct sn_fuse *f, struct sn_prompt *out, struct sn_diag *d)
+{
+    const char *marker = f->marker ? f->marker : SN_MEDIA_MARKER;
+    const size_t n_markers = sn_fuse_count(f->text, f->plain, f->n, marker);
+    struct sn_fusing w = {.f = f, .out = out, .d = d};
+    *out = (struct sn_prompt){0};
+    if (n_markers && n_markers != f->n_media)
+        return sn_fail(d, SN_EINVAL, "the prompt has %zu media markers, and there are %zu media",
+                       n_markers, f->n_media);
+    for (size_t i = 0; i < f->n_media; i++) {
+        const struct sn_marks *k = sn_marks_find(f->media[i].kind);
+        w.positions |= k && k->sections;
+    }
+    int rc = put_text_and_media(&w, marker, n_markers == 0);
+    out->tokens = w.ids.v;
+    out->n = w.ids.n;
+    if (rc == 0) rc = copy_rows(&w);
+    sn_strbuf_fini(&w.text);
+    sn_strbuf_fini(&w.plain);
+    if (rc < 0) sn_prompt_fini(out);
+    return rc;
+}

@@ -1,0 +1,39 @@
+#ifndef SN_FUSION_FUSE_IMPL_H
+#define SN_FUSION_FUSE_IMPL_H
+/* A prompt in the making: text gathers until rows follow it, and is tokenized then, as a whole, so
+ * that tokens form across the seams as they do for the processors, which tokenize the whole text. */
+
+#include "base/strbuf.h"
+#include "fusion/fuse.h"
+#include "model/tokenizer.h"
+
+struct sn_fusing {
+    const struct sn_fuse *f;
+    struct sn_prompt *out;
+    struct sn_diag *d;
+    struct sn_strbuf text, plain; /* not yet tokenized */
+    struct sn_ids ids;
+    size_t cap_at, cap_spans;
+    int32_t next;                 /* position of the next token, where there are such */
+    bool begun, positions;
+    const struct sn_medium *medium;
+    size_t medium_row;            /* of the medium in work: rows already put */
+};
+
+/* What differs between families. */
+struct sn_marks {
+    const char *kind;
+    const char *placeholder;      /* what chat templates put where a medium stands */
+    const char *before, *after;   /* texts around the medium, or NULL */
+    int (*lay)(struct sn_fusing *w, const struct sn_medium *m); /* views and what is between them */
+    bool sections;                /* positions in three dimensions */
+    bool spans;                   /* tokens of a medium see each other */
+};
+const struct sn_marks *sn_marks_find(const char *kind); /* NULL: none */
+
+int sn_fusing_text(struct sn_fusing *w, const char *s); /* control tokens in it count */
+/* All rows of view i of the medium in work. */
+int sn_fusing_view(struct sn_fusing *w, size_t i);
+int sn_fusing_rows(struct sn_fusing *w, const struct sn_grid *grid, size_t n);
+
+#endif

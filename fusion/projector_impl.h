@@ -1,0 +1,50 @@
+#ifndef SN_FUSION_PROJECTOR_IMPL_H
+#define SN_FUSION_PROJECTOR_IMPL_H
+/* A projector is a row of steps, each of which a kind may lack:
+ *     norm          of every row that the encoder gave
+ *     gather        `side` x `side` neighbours become one row, side by side or their mean
+ *     mid norm      of those rows
+ *     first         linear, then an activation (with `gated`: of two halves)
+ *     second norm
+ *     second        linear
+ * Kinds (projector_kinds.c) say which tensors fill them. */
+
+#include "fusion/projector.h"
+#include "model/linear.h"
+
+enum sn_gather {
+    SN_GATHER_NONE,
+    SN_GATHER_BLOCK, /* rows of a block side by side, row by row: space to depth */
+    SN_GATHER_MEAN,
+    SN_GATHER_RUN,   /* `side` rows that follow each other side by side, zeros behind the last (sound) */
+};
+
+struct sn_norm {
+    float *w, *b; /* device memory; w NULL: no norm; b may be NULL */
+    bool rms;
+    float eps;
+};
+
+struct sn_projector_kind {
+    const char *name;
+    enum sn_sense sense;
+    int (*load)(const struct sn_taker *t, struct sn_projector *p);
+};
+
+struct sn_projector {
+    struct sn_device *dev;
+    const struct sn_projector_kind *kind;
+    uint32_t width_in, width;
+    float eps;               /* the tower's */
+    struct sn_norm norm, mid_norm, second_norm;
+    enum sn_gather gather;
+    uint32_t side;
+    enum sn_act act;
+    bool gated;              /* act(second half) * first half */
+    struct sn_linear first, second; /* second.w NULL: none */
+};
+
+extern const struct sn_projector_kind sn_projector_kinds[];
+extern const size_t sn_n_projector_kinds;
+
+#endif

@@ -1,0 +1,24 @@
+#ifndef SN_PIPELINE_CHAT_MEDIA_H
+#define SN_PIPELINE_CHAT_MEDIA_H
+/* Conversations with media: messages through the chat template to a fused prompt. */
+
+#include <jansson.h>
+
+#include "fusion/fuse.h"
+#include "model/chat.h"
+
+struct sn_chat_media {
+    const struct sn_chat *chat;
+    const struct sn_tokenizer *tokenizer;
+    const struct sn_medium *media;  /* in the order in which they stand in the messages */
+    size_t n_media;
+    uint32_t width;
+};
+/* messages: as templates take them; the content of one with media is a list of parts,
+ * {"type": "image"} and {"type": "text", "text": ...}. Templates that know parts say themselves where
+ * media stand; for others the parts are put together to one text. What stands in texts never becomes a
+ * control token or a medium. sn_prompt_fini() ends *out. */
+int sn_chat_media_fuse(const struct sn_chat_media *c, const json_t *messages, struct sn_prompt *out,
+                       struct sn_diag *d);
+
+#endif

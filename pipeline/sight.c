@@ -1,0 +1,112 @@
+#include "config.h"
+#include "pipeline/sight.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "model/gguf.h"
+
+struct sn_sight {
+    struct sn_pool *pool;
+    struct sn_vision *tower;
+    struct sn_projector *projector;
+};
+
+/* Towers that stand alone name themselves where others name their projector. */
+static bool stands_alone(const char *family)
+{
+    static const char *const alone[] = {"clip", "siglip", "dinov2"};
+    for (size_t i = 0; i < SN_COUNT(alone); i++)
+        if (!strcmp(alone[i], family)) return true;
+    return false;
+}
+
+int sn_sight_open(struct sn_device *dev, const char *path, struct sn_pool *pool, struct sn_sight **out,
+                  struct sn_diag *d)
+{
+    struct sn_gguf *file = NULL;
+    struct sn_sight *s = sn_calloc(1, sizeof *s);
+    if (!s) return sn_fail(d, SN_ENOMEM, "%s: no memory", path);
+    s->pool = pool;
+    int rc = sn_gguf_open(path, &file, d);
+    if (rc == 0) rc = sn_vision_open(dev, file, &s->tower, d);
+    if (rc == 0 && !stands_alone(sn_vision_family_name(s->tower)))
+        rc = sn_projector_open(dev, file, SN_SENSE_SIGHT, &s->projector, d);
+    sn_gguf_free(&file);
+    if (rc < 0) {
+        sn_sight_free(&s);
+        return rc;
+    }
+    *out = s;
+    return 0;
+}
+
+void sn_sight_free(struct sn_sight **sp)
+{
+    struct sn_sight *s = *sp;
+    if (!s) return;
+    sn_projector_free(&s->projector);
+    sn_vision_free(&s->tower);
+    sn_free(s);
+    *sp = NULL;
+}
+
+const struct sn_vision *sn_sight_tower(const struct sn_sight *s) { return s->tower; }
+const struct sn_projector *sn_sight_projector(const struct sn_sight *s) { return s->projector; }
+
+void sn_seen_fini(struct sn_seen *s)
+{
+    sn_features_fini(&s->encoded);
+    sn_features_fini(&s->rows);
+    *s = (struct sn_seen){0};
+}
+
+/* The plan's views as the stages after the encoder know them. */
+static struct sn_views views_of(const struct sn_vision_plan *p)
+{
+    return (struct sn_views){
+        .rows = p->rows, .cols = p->cols, .overview_first = p->overview == SN_OVERVIEW_FIRST,
+        .overview_last = p->overview == SN_OVERVIEW_LAST,
+        .tile = {p->tile.grid_w, p->tile.grid_h}, .whole = {p->whole.grid_w, p->whole.grid_h}};
+}
+
+int sn_sight_prepare(struct sn_sight *s, const struct sn_image *image, size_t max_tokens,
+                     struct sn_vision_pixels *out, struct sn_diag *d)
+{
+    const struct sn_vision_pre *pre = sn_vision_prepares(s->tower);
+    struct sn_vision_plan plan;
+    *out = (struct sn_vision_pixels){0};
+    const int rc = sn_vision_pre_plan(pre, image->width, image->height, max_tokens, &plan, d);
+    return rc < 0 ? rc : sn_vision_pre_run(pre, &plan, image, s->pool, out, d);
+}
+
+int sn_sight_encode(struct sn_sight *s, const struct sn_vision_pixels *pixels, struct sn_seen *out,
+                    const volatile int *stop, struct sn_diag *d)
+{
+    *out = (struct sn_seen){.plan = pixels->plan, .encoded_views = views_of(&pixels->plan)};
+    const double begun = sn_clock_s();
+    int rc = sn_vision_encode(s->tower, pixels, &out->encoded, stop, d);
+    const double encoded = sn_clock_s();
+    if (rc == 0 && s->projector)
+        rc = sn_projector_run(s->projector, &out->encoded, &out->encoded_views, &out->rows, &out->views,
+                              d);
+    out->encode_s = encoded - begun;
+    out->project_s = sn_clock_s() - encoded;
+    if (rc < 0) sn_seen_fini(out);
+    return rc;
+}
+
+int sn_sight_see(struct sn_sight *s, const struct sn_image *image, size_t max_tokens,
+                 struct sn_seen *out, const volatile int *stop, struct sn_diag *d)
+{
+    struct sn_vision_pixels pixels;
+    const double begun = sn_clock_s();
+    *out = (struct sn_seen){0};
+    int rc = sn_sight_prepare(s, image, max_tokens, &pixels, d);
+    const double prepared = sn_clock_s();
+    if (rc == 0) rc = sn_sight_encode(s, &pixels, out, stop, d);
+    if (rc == 0) out->prepare_s = prepared - begun;
+    sn_vision_pixels_fini(&pixels);
+    return rc;
+}

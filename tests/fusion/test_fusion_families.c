@@ -1,0 +1,164 @@
+/* Every family's projector and prompt against transformers: from the rows that its encoder gave to
+ * those that enter the language model, and from text with markers to tokens and spans. Prints a line
+ * for each; docs/accuracy is written from them. */
+#include "config.h"
+
+#include "tests/test.h"
+#include "tests/mm_golden.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "compute/device.h"
+#include "fusion/fuse.h"
+#include "fusion/projector.h"
+#include "model/gguf.h"
+#include "model/tokenizer.h"
+
+static struct sn_device *dev;
+
+static void ok(int rc, const struct sn_diag *d)
+{
+    if (rc < 0) fail_msg("%s", d->text);
+}
+
+static int setup(void **state)
+{
+    struct sn_diag d;
+    (void)state;
+    ok(sn_device_open(&(struct sn_device_cfg){.n_threads = 2}, &dev, &d), &d);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    sn_device_close(&dev);
+    return 0;
+}
+
+struct family {
+    struct mm_golden *g;
+    struct sn_gguf *mmproj, *text;
+    struct sn_tokenizer *tokenizer;
+    struct sn_projector *p;
+    struct mm_array encoder, projector;
+    struct sn_views views[MM_MEDIA_MAX]; /* after the projector */
+};
+
+static void open_family(const char *name, struct family *f)
+{
+    char path[512];
+    struct sn_diag d;
+    *f = (struct family){.g = mm_golden_read(name)};
+    mm_path(path, sizeof path, "models", f->g->mmproj);
+    ok(sn_gguf_open(path, &f->mmproj, &d), &d);
+    mm_path(path, sizeof path, "models", f->g->model);
+    ok(sn_gguf_open(path, &f->text, &d), &d);
+    ok(sn_tokenizer_new(f->text, &f->tokenizer, &d), &d);
+    const bool sees = sn_gguf_find(f->mmproj, "clip.has_vision_encoder") != NULL;
+    ok(sn_projector_open(dev, f->mmproj, sees ? SN_SENSE_SIGHT : SN_SENSE_HEARING, &f->p, &d), &d);
+    assert_true(mm_array_read(name, "encoder", &f->encoder));
+    assert_true(mm_array_read(name, "projector", &f->projector));
+}
+
+static void close_family(struct family *f)
+{
+    sn_projector_free(&f->p);
+    sn_tokenizer_free(&f->tokenizer);
+    sn_gguf_free(&f->mmproj);
+    sn_gguf_free(&f->text);
+    mm_array_free(&f->encoder);
+    mm_array_free(&f->projector);
+    mm_golden_free(f->g);
+}
+
+static double check_medium(const char *name, struct family *f, size_t i)
+{
+    struct sn_diag d;
+    struct sn_features out;
+    const struct mm_medium *m = &f->g->media[i];
+    const size_t in_cols = sn_projector_width_in(f->p), cols = sn_projector_width(f->p);
+    const struct sn_features in = {f->encoder.v + m->encoder[0] * in_cols, m->encoder[1], in_cols};
+    const struct sn_views views = mm_views(name, f->g, i);
+    ok(sn_projector_run(f->p, &in, &views, &out, &f->views[i], &d), &d);
+    assert_int_equal(out.n_cols, cols);
+    assert_int_equal(out.n_rows, m->projector[1]);
+    assert_int_equal(out.n_rows, sn_views_rows(&f->views[i]));
+    const double c = mm_cosine(out.x, f->projector.v + m->projector[0] * cols, out.n_rows, cols);
+    sn_features_fini(&out);
+    return c;
+}
+
+/* Tokens are transformers', rows stand where its placeholders do, and bring the right numbers. */
+static void check_prompt(const char *name, struct family *f)
+{
+    struct sn_diag d;
+    struct sn_prompt p;
+    struct sn_medium media[MM_MEDIA_MAX];
+    const struct mm_golden *g = f->g;
+    const size_t cols = sn_projector_width(f->p);
+    for (size_t i = 0; i < g->n_media; i++)
+        media[i] = (struct sn_medium){sn_projector_kind(f->p), f->views[i],
+                                      f->projector.v + g->media[i].projector[0] * cols, i};
+    const struct sn_fuse fuse = {.tokenizer = f->tokenizer, .text = g->text, .n = strlen(g->text),
+                                 .marker = "<media>", .media = media, .n_media = g->n_media,
+                                 .width = (uint32_t)cols};
+    ok(sn_fuse(&fuse, &p, &d), &d);
+    for (size_t i = 0; i < g->n_tokens && i < p.n; i++)
+        if (mm_is_row(g, i) ? p.tokens[i] >= 0 : p.tokens[i] != g->tokens[i])
+            fail_msg("%s: token %zu is %d, not %d", name, i, (int)p.tokens[i], (int)g->tokens[i]);
+    assert_int_equal(p.n, g->n_tokens);
+    assert_int_equal(p.n_rows, f->projector.n / cols);
+    assert_memory_equal(p.rows, f->projector.v, f->projector.n * sizeof *p.rows);
+    assert_true((p.at != NULL) == g->has_positions);
+    for (size_t i = 0; p.at && i < p.n; i++)
+        if (memcmp(&p.at[i], &g->at[i], sizeof p.at[i]) != 0)
+            fail_msg("%s: token %zu stands at %d, %d, %d, not %d, %d, %d", name, i, (int)p.at[i].t,
+                     (int)p.at[i].y, (int)p.at[i].x, (int)g->at[i].t, (int)g->at[i].y,
+                     (int)g->at[i].x);
+    sn_prompt_fini(&p);
+}
+
+static void check_family(const char *name)
+{
+    struct family f;
+    double worst = 1;
+    open_family(name, &f);
+    for (size_t i = 0; i < f.g->n_media; i++) {
+        const double c = check_medium(name, &f, i);
+        worst = c < worst ? c : worst;
+    }
+    print_message("%-12s projector  1 - cosine %.1e\n", name, 1 - worst);
+    if (!(worst >= 0.99999)) fail_msg("%s: cosine %.7f", name, worst);
+    check_prompt(name, &f);
+    close_family(&f);
+}
+
+static size_t check_families(const char *const *names)
+{
+    size_t n = 0;
+    for (; *names; names++)
+        if (mm_exists(*names)) {
+            check_family(*names);
+            n++;
+        }
+    return n;
+}
+
+static void projectors_and_prompts_match_transformers(void **state)
+{
+    (void)state;
+    assert_true(check_families(mm_families) > 0);
+    check_families(mm_hearing_families);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(projectors_and_prompts_match_transformers),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
