@@ -18,6 +18,7 @@ model_libmodel_a_SOURCES = \
   model/linear.c model/linear.h \
   model/names.c model/names.h \
   model/pull.c model/pull.h model/pull_impl.h \
+  model/pull_ct2.c \
   model/pull_hub.c \
   model/pull_wheel.c \
   model/safetensors.c model/safetensors.h \

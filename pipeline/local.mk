@@ -1,3 +1,5 @@
+# pipeline/: see README.md
+EXTRA_DIST += pipeline/README.md
 noinst_LIBRARIES += pipeline/libpipeline.a
 pipeline_libpipeline_a_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) -O3
 pipeline_libpipeline_a_SOURCES = \

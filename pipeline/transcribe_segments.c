@@ -45,15 +45,12 @@ static size_t cut_at_pairs(struct splitter *s)
     return begin;
 }
 
+/* From the time it begins with to that it ends with; where these lack, the window's. */
 static void whole(struct splitter *s)
 {
-    double end = s->seconds;
-    for (size_t i = s->n; i-- > 0;)
-        if (is_time(s, i)) {
-            if (s->tokens[i] > s->first_time) end = time_of(s, i);
-            break;
-        }
-    add(s, 0, s->n, s->n && is_time(s, 0) && time_of(s, 0) < end ? time_of(s, 0) : 0, end);
+    const double start = is_time(s, 0) ? time_of(s, 0) : 0;
+    const double end = s->n > 1 && is_time(s, s->n - 1) ? time_of(s, s->n - 1) : s->seconds;
+    add(s, 0, s->n, start, end);
 }
 
 enum { LEAST_USED = SN_AUDIO_RATE }; /* samples: who goes on after less does not get on */

@@ -7,8 +7,12 @@
 #include <math.h>
 #include <string.h>
 
+#include <jansson.h>
+
 #include "base/mem.h"
-#include "llm/llm.h"
+#include "llm/whisper.h"
+#include "llm/whisper_impl.h"
+#include "model/tokenizer.h"
 
 static struct sn_device *dev;
 static struct sn_llm *model;
@@ -181,9 +185,140 @@ static void out_of_memory(void **state)
     assert_int_equal(rc, 0);
 }
 
+/* --- what may follow what --- */
+
+static struct sn_whisper *specials(void)
+{
+    struct sn_diag d;
+    struct sn_whisper *w = NULL;
+    ok(sn_whisper_new(model, &w, &d), &d);
+    return w;
+}
+
+/* Texts by the rules, as transformers' logits processors have it; without its list of symbols, which
+ * this vocabulary has not got. */
+static void texts_match_transformers(void **state)
+{
+    char path[512];
+    struct sn_diag d;
+    (void)state;
+    mm_path(path, sizeof path, "golden", "whisper/prompt.json");
+    json_t *info = json_load_file(path, 0, NULL);
+    assert_non_null(info);
+    struct sn_engine *e = new_engine(1, 0);
+    struct sn_whisper *w = specials();
+    const float zero = 0;
+    ok(sn_memory_set(e, 0, encoder.v, encoder.shape[0], &d), &d);
+    for (int times = 0; times < 2; times++) {
+        const json_t *want = json_object_get(info, times ? "timestamps" : "plain");
+        const struct sn_whisper_cfg cfg = {.no_times = !times, .keep_symbols = true,
+                                           .temperatures = &zero, .n_temperatures = 1,
+                                           .max_tokens = 40};
+        const struct sn_whisper_window window = {0, sn_whisper_language(w, "en")};
+        struct sn_whisper_text text;
+        ok(sn_whisper_decode(w, e, &window, 1, &cfg, &text, NULL, &d), &d);
+        const size_t n = json_array_size(want);
+        assert_int_equal(text.n + text.ended, n); /* the golden has the end, too */
+        for (size_t i = 0; i < text.n; i++)
+            assert_int_equal(text.tokens[i], json_integer_value(json_array_get(want, i)));
+        sn_whisper_text_fini(&text);
+    }
+    json_decref(info);
+    sn_whisper_free(&w);
+    sn_engine_free(&e);
+}
+
+/* Several windows at once give what each gives alone, at any temperature. */
+static void windows_do_not_mix(void **state)
+{
+    struct sn_diag d;
+    const float temperatures[] = {0, 0.7f};
+    (void)state;
+    struct sn_engine *e = new_engine(2, 0);
+    struct sn_whisper *w = specials();
+    float *other = sn_calloc(encoder.n, sizeof *other);
+    for (size_t i = 0; i < encoder.n; i++) other[i] = sinf((float)i);
+    ok(sn_memory_set(e, 0, encoder.v, encoder.shape[0], &d), &d);
+    ok(sn_memory_set(e, 1, other, encoder.shape[0], &d), &d);
+    /* nothing is as likely as that, so both are tried again */
+    const struct sn_whisper_cfg cfg = {.temperatures = temperatures, .n_temperatures = 2,
+                                       .logprob_min = -1e-6f, .max_tokens = 30, .best_of = 2};
+    const int32_t en = sn_whisper_language(w, "en");
+    const struct sn_whisper_window windows[] = {{0, en}, {1, en}};
+    struct sn_whisper_text both[2], alone;
+    ok(sn_whisper_decode(w, e, windows, 2, &cfg, both, NULL, &d), &d);
+    for (int i = 0; i < 2; i++) {
+        ok(sn_whisper_decode(w, e, &windows[i], 1, &cfg, &alone, NULL, &d), &d);
+        assert_int_equal(alone.n, both[i].n);
+        assert_memory_equal(alone.tokens, both[i].tokens, alone.n * sizeof *alone.tokens);
+        assert_true(alone.avg_logprob == both[i].avg_logprob);
+        sn_whisper_text_fini(&alone);
+        sn_whisper_text_fini(&both[i]);
+    }
+    sn_free(other);
+    sn_whisper_free(&w);
+    sn_engine_free(&e);
+}
+
+static void times_come_in_pairs(void **state)
+{
+    (void)state;
+    struct sn_whisper *w = specials();
+    const int32_t t0 = w->first_time, end = w->end;
+    const struct sn_whisper_cfg cfg = {.keep_symbols = true};
+    float *x = sn_malloc_array(n_vocab, sizeof *x);
+    const struct {
+        int32_t said[4];
+        size_t n;
+        bool text, over, same_time, earlier, later; /* what may follow */
+    } cases[] = {
+        {{0}, 0, false, false, true, false, true},               /* a time first, no end */
+        {{t0 + 5}, 1, true, true, false, false, false},          /* then text */
+        {{t0 + 5, 7}, 2, true, true, false, false, true},
+        {{t0 + 5, 7, t0 + 5}, 3, false, true, true, false, true},/* an end, then a start */
+        {{t0 + 2, 7, t0 + 5, t0 + 5}, 4, true, true, false, false, false},
+    };
+    for (size_t i = 0; i < SN_COUNT(cases); i++) {
+        /* text likelier than times, lest those take over */
+        for (size_t k = 0; k < n_vocab; k++) x[k] = k < (size_t)t0 ? 20 : 0;
+        sn_whisper_rules(w, &cfg, cases[i].said, cases[i].n, x);
+        assert_int_equal(isfinite(x[8]), cases[i].text);
+        assert_int_equal(isfinite(x[end]), cases[i].over);
+        assert_int_equal(isfinite(x[t0 + 5]), cases[i].same_time);
+        if (cases[i].n) assert_int_equal(isfinite(x[t0 + 1]), cases[i].earlier);
+        assert_int_equal(isfinite(x[t0 + 40]), cases[i].later);
+        assert_false(isfinite(x[w->start]) || isfinite(x[w->no_times]));
+        if (cases[i].n == 0) assert_false(isfinite(x[t0 + 51]));
+    }
+    for (size_t k = 0; k < n_vocab; k++) x[k] = 0; /* 1501 times together are likelier than a text */
+    sn_whisper_rules(w, &cfg, (int32_t[]){t0, 7}, 2, x);
+    assert_false(isfinite(x[8]));
+    assert_true(isfinite(x[t0 + 9]));
+    sn_free(x);
+    sn_whisper_free(&w);
+}
+
+static void languages_have_codes(void **state)
+{
+    char code[16];
+    (void)state;
+    struct sn_whisper *w = specials();
+    assert_true(sn_whisper_is_multilingual(w));
+    assert_int_equal(sn_whisper_language(w, "en"), w->start + 1);
+    assert_int_equal(sn_whisper_language(w, "translate"), -1);
+    assert_int_equal(sn_whisper_language(w, "klingon"), -1);
+    sn_whisper_language_code(w, sn_whisper_language(w, "haw"), code);
+    assert_string_equal(code, "haw");
+    sn_whisper_free(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(texts_match_transformers),
+        cmocka_unit_test(windows_do_not_mix),
+        cmocka_unit_test(times_come_in_pairs),
+        cmocka_unit_test(languages_have_codes),
         cmocka_unit_test(logits_match_transformers),
         cmocka_unit_test(company_changes_nothing),
         cmocka_unit_test(watched_heads_give_shares),
