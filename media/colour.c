@@ -1,0 +1,106 @@
+/* Embedded profiles to sRGB. lcms2 reports nothing without a handler, and none is set. */
+#include "config.h"
+#include "media/image_impl.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+#include <lcms2.h>
+
+struct sn_colour {
+    cmsHTRANSFORM transform;
+};
+
+/* lcms2's words for our pixels; 0: it has none. */
+static cmsUInt32Number layout(enum sn_pixels p)
+{
+    switch (p) {
+    case SN_PIXELS_GREY: return TYPE_GRAY_8;
+    case SN_PIXELS_GREY_ALPHA: return COLORSPACE_SH(PT_GRAY) | EXTRA_SH(1) | CHANNELS_SH(1) | BYTES_SH(1);
+    case SN_PIXELS_RGB: return TYPE_RGB_8;
+    case SN_PIXELS_RGBA: return TYPE_RGBA_8;
+    case SN_PIXELS_GREY16: return TYPE_GRAY_16;
+    case SN_PIXELS_GREY_ALPHA16: return COLORSPACE_SH(PT_GRAY) | EXTRA_SH(1) | CHANNELS_SH(1) | BYTES_SH(2);
+    case SN_PIXELS_RGB16: return TYPE_RGB_16;
+    case SN_PIXELS_RGBA16: return TYPE_RGBA_16;
+    case SN_PIXELS_CMYK: return TYPE_CMYK_8;
+    case SN_PIXELS_CMYK_INVERTED: return TYPE_CMYK_8_REV;
+    case SN_PIXELS_RGBA_PREMULTIPLIED: return 0;
+    }
+    return 0;
+}
+
+static bool space_fits(cmsHPROFILE profile, cmsUInt32Number type)
+{
+    switch (T_COLORSPACE(type)) {
+    case PT_GRAY: return cmsGetColorSpace(profile) == cmsSigGrayData;
+    case PT_RGB: return cmsGetColorSpace(profile) == cmsSigRgbData;
+    case PT_CMYK: return cmsGetColorSpace(profile) == cmsSigCmykData;
+    default: return false;
+    }
+}
+
+/* Most pictures carry sRGB under one of its many names: whether it changes no colour of a lattice by
+ * more than one step, which saves the whole conversion. */
+static bool changes_nothing(cmsHPROFILE profile, cmsHPROFILE srgb)
+{
+    enum { STEPS = 16, N = (STEPS + 1) * (STEPS + 1) * (STEPS + 1) };
+    if (cmsGetColorSpace(profile) != cmsSigRgbData)
+        return false;
+    cmsHTRANSFORM t = cmsCreateTransform(profile, TYPE_RGB_8, srgb, TYPE_RGB_8,
+                                         INTENT_PERCEPTUAL, 0);
+    uint8_t *colours = sn_malloc_array(N, 2 * 3);
+    bool same = t && colours;
+    for (size_t i = 0; same && i < N; i++) {
+        const size_t index[3] = {i / (STEPS + 1) / (STEPS + 1), i / (STEPS + 1) % (STEPS + 1),
+                                 i % (STEPS + 1)};
+        for (size_t c = 0; c < 3; c++)
+            colours[3 * i + c] = (uint8_t)(index[c] * 255 / STEPS);
+    }
+    if (same)
+        cmsDoTransform(t, colours, colours + 3 * N, N);
+    for (size_t i = 0; same && i < 3 * N; i++)
+        same = abs(colours[i] - colours[3 * N + i]) <= 1;
+    sn_free(colours);
+    if (t)
+        cmsDeleteTransform(t);
+    return same;
+}
+
+struct sn_colour *sn_colour_new(const uint8_t *icc, size_t n, enum sn_pixels p)
+{
+    const cmsUInt32Number type = layout(p);
+    if (!icc || n == 0 || n > UINT32_MAX || type == 0)
+        return NULL;
+    struct sn_colour *c = NULL;
+    cmsHPROFILE profile = cmsOpenProfileFromMem(icc, (cmsUInt32Number)n);
+    cmsHPROFILE srgb = cmsCreate_sRGBProfile();
+    cmsHTRANSFORM t = NULL;
+    if (profile && srgb && space_fits(profile, type) && !changes_nothing(profile, srgb))
+        t = cmsCreateTransform(profile, type, srgb, TYPE_RGB_8, INTENT_PERCEPTUAL, 0);
+    if (t)
+        c = sn_calloc(1, sizeof *c);
+    if (c)
+        c->transform = t;
+    else if (t)
+        cmsDeleteTransform(t);
+    if (srgb)
+        cmsCloseProfile(srgb);
+    if (profile)
+        cmsCloseProfile(profile);
+    return c;
+}
+
+void sn_colour_free(struct sn_colour **cp)
+{
+    if (*cp)
+        cmsDeleteTransform((*cp)->transform);
+    sn_free(*cp);
+    *cp = NULL;
+}
+
+void sn_colour_row(struct sn_colour *c, const uint8_t *row, uint8_t *rgb, size_t n)
+{
+    cmsDoTransform(c->transform, row, rgb, (cmsUInt32Number)n);
+}
