@@ -39,6 +39,8 @@ def draw_tower(model, name, shape):
         return exact(1.4 + 0.25 * n)
     if len(shape) == 1 and re.search(r"norm|ln_|layrnorm|\.norm\d", name):
         return exact(1 + 0.25 * n)
+    if name.endswith("gate") or "gate_attn" in name or "gate_ffn" in name:
+        return exact(0.7 + 0.2 * n)
     if "lambda" in name:  # layer scale
         return exact(0.6 + 0.3 * n)
     if "embedding" in name and "patch_embedding" not in name or "token" in name or "query" in name \
@@ -140,6 +142,23 @@ class Family:
         out = {n: plain(getattr(p, n)) for n in names if getattr(p, n, None) is not None}
         return {"class": type(p).__name__, **out}
 
+    def write(self, cfg, weights, folder):
+        """Writes the GGUF files; their names by role."""
+        files = {"model": f"{self.name}.gguf", "mmproj": f"{self.name}.mmproj.gguf"}
+        write_text(self, cfg, weights, folder / files["model"])
+        write_tower(self, cfg, weights, folder / files["mmproj"])
+        return files
+
+    def text_tensors(self, text_cfg, weights):
+        """Tensors of the language model; `weights` by the names of a model of its own."""
+        return tiny_convert.tensors(self.arch, text_cfg, weights)
+
+    def text_hyper(self, text_cfg):
+        return {**tiny_convert.keys(self.arch, text_cfg), **self.text_keys}
+
+    def spans(self, ids, placeholder, rows):
+        return spans(ids, placeholder, rows)
+
     def tower(self, cfg, weights):
         """(keys, tensors) of the mmproj file; `weights` as float32 arrays by transformers' names."""
         raise NotImplementedError
@@ -222,12 +241,11 @@ def put_f32(path, arch, put_values, tensors):
                       for name, w in tensors.items()])
 
 
-def write_text(family, cfg, weights, path):
+def write_text(family, cfg, weights, path, more_keys=(), more_tensors=()):
     text_cfg = cfg.get_text_config()
     text = {text_name(n): w for n, w in weights.items() if text_name(n)}
-    by_name = family.text_tensors(text_cfg, text) if hasattr(family, "text_tensors") else \
-        tiny_convert.tensors(family.arch, text_cfg, text)
-    hyper = {**tiny_convert.keys(family.arch, text_cfg), **family.text_keys}
+    by_name = {**family.text_tensors(text_cfg, text), **dict(more_tensors)}
+    hyper = {**family.text_hyper(text_cfg), **dict(more_keys)}
 
     def put_values(writer):
         put_general(writer, {"type": "model", "name": family.name, "file_type": 0,
@@ -319,8 +337,7 @@ def make(family, top):
     models.mkdir(exist_ok=True)
     golden.mkdir(parents=True, exist_ok=True)
     model, cfg, weights = build(family)
-    write_text(family, cfg, weights, models / f"{family.name}.gguf")
-    write_tower(family, cfg, weights, models / f"{family.name}.mmproj.gguf")
+    files = family.write(cfg, weights, models)
     processor = family.processor()
     text, inputs, out, gaps = find_prompt(family, model, processor)
     ids = inputs["input_ids"][0].tolist()
@@ -332,8 +349,7 @@ def make(family, top):
     noise = np.abs(logits_of(family, model, inputs) - full).max() / full.std()
     model.to(torch.float32)
     logits = full[-family.last:].astype(np.float32)
-    info = {"family": family.name, "model": f"{family.name}.gguf",
-            "mmproj": f"{family.name}.mmproj.gguf", "text": text,
+    info = {"family": family.name, **files, "text": text,
             "prompt": text.replace(MARKER, family.marker),
             "processor": family.settings(processor), **describe(family, ids, media),
             "last": family.last, "std": round(float(logits.std()), 4),
@@ -358,7 +374,7 @@ def describe(family, ids, media):
         encoder, projector = encoder + len(m.encoder), projector + len(m.projector)
     placeholder = family.vocab["tokenizer.ggml.tokens"].index(family.placeholder)
     return {"media": out, "tokens": ids, "placeholder": placeholder,
-            "spans": spans(ids, placeholder, [len(m.projector) for m in media])}
+            "spans": family.spans(ids, placeholder, [len(m.projector) for m in media])}
 
 
 def report(family, arrays, ids, full, noise):

@@ -17,7 +17,9 @@ import mm_audio
 import mm_dinov2
 import mm_gemma3
 import mm_idefics
+import mm_idefics2
 import mm_llava
+import mm_mllama
 import mm_pixtral
 import mm_qwen_vl
 import mm_whisper
@@ -26,7 +28,8 @@ from golden_files import read_json
 HERE = pathlib.Path(__file__).resolve().parent
 FAMILIES = [*mm_llava.FAMILIES, *mm_whisper.FAMILIES, *mm_idefics.FAMILIES,
             *mm_qwen_vl.FAMILIES, *mm_gemma3.FAMILIES, *mm_pixtral.FAMILIES,
-            *mm_dinov2.FAMILIES, *mm_audio.FAMILIES]
+            *mm_dinov2.FAMILIES, *mm_audio.FAMILIES, *mm_mllama.FAMILIES,
+            *mm_idefics2.FAMILIES]
 EXACT = ("tokens", "spans", "media", "positions", "greedy", "text")
 
 
