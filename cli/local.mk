@@ -7,6 +7,7 @@ cli_libcli_a_SOURCES = \
   cli/cmd_ask.c \
   cli/cmd_bench.c \
   cli/cmd_chat.c \
+  cli/cmd_convert.c \
   cli/cmd_detokenize.c \
   cli/cmd_doctor.c \
   cli/cmd_encode.c \
@@ -17,6 +18,7 @@ cli_libcli_a_SOURCES = \
   cli/cmd_pull.c \
   cli/cmd_quantize.c \
   cli/cmd_tokenize.c \
+  cli/cmd_transcribe.c \
   cli/commands.h \
   cli/conversation.c cli/conversation.h \
   cli/inspect.h cli/inspect_gguf.c cli/inspect_safetensors.c \
@@ -32,7 +34,8 @@ cli_libcli_a_SOURCES = \
   cli/session.c cli/session.h \
   cli/shared_options.c \
   cli/terminal.c cli/terminal.h \
-  cli/text.c cli/text.h
+  cli/text.c cli/text.h \
+  cli/transcript.c cli/transcript.h
 LIBCLI = cli/libcli.a $(LIBPIPELINE) $(LIBMEDIA) $(READLINE_LIBS)
 
 bin_PROGRAMS += sensorium

@@ -126,9 +126,12 @@ static bool new_rows(struct sn_rows *r, size_t n)
     r->pos = sn_malloc_array(n, sizeof *r->pos);
     r->hi = sn_malloc_array(n, sizeof *r->hi);
     r->at = sn_malloc_array(n, sizeof *r->at);
+    r->memory_pages = sn_malloc_array(n, sizeof *r->memory_pages);
+    r->memory_hi = sn_malloc_array(n, sizeof *r->memory_hi);
     r->lo[0] = sn_malloc_array(n, sizeof *r->lo[0]);
     r->lo[1] = sn_malloc_array(n, sizeof *r->lo[1]);
-    return r->index && r->pages && r->pos && r->hi && r->at && r->lo[0] && r->lo[1];
+    return r->index && r->pages && r->memory_pages && r->memory_hi && r->pos && r->hi && r->at &&
+           r->lo[0] && r->lo[1];
 }
 
 static bool new_routes(struct sn_engine *e)
@@ -200,6 +203,7 @@ static int new_cache(struct sn_engine *e, const struct sn_engine_cfg *cfg, struc
     /* a file of floats asks for exactness: halves would be its largest error by far */
     const enum sn_kv_type by_weights = e->m->w.embd->type == SN_F32 ? SN_KV_F32 : SN_KV_F16;
     const enum sn_kv_type type = cfg->kv_type == SN_KV_AUTO ? by_weights : cfg->kv_type;
+    e->kv_type = type;
     int rc = sn_pages_init(&e->pages, n_pages, d);
     if (rc == 0)
         rc = sn_kv_new(e->dev, type, shapes, h->n_layers, n_pages, &e->kv, d);
@@ -243,6 +247,7 @@ int sn_engine_new(const struct sn_llm *m, const struct sn_engine_cfg *cfg, struc
     e->logit_rows = (uint32_t)sn_min(rows_max, sn_max(logit_rows, 16));
     const struct widths w = widest(&m->h);
     int rc = new_cache(e, cfg, d);
+    if (rc == 0) rc = sn_memories_init(e, cfg->n_memories, cfg->memory_rows, d);
     if (rc == 0) rc = new_angles(e, d);
     if (rc == 0) rc = new_activations(e, &w, d);
     if (rc == 0) rc = new_host_arrays(e, &w, d);
@@ -262,6 +267,8 @@ static void free_rows(struct sn_rows *r)
     sn_free(r->pos);
     sn_free(r->hi);
     sn_free(r->at);
+    sn_free(r->memory_pages);
+    sn_free(r->memory_hi);
     sn_free(r->lo[0]);
     sn_free(r->lo[1]);
 }
@@ -292,6 +299,7 @@ void sn_engine_free(struct sn_engine **ep)
     sn_device_release(e->dev, e->a.block);
     sn_device_release(e->dev, e->a.logits);
     if (e->kv) sn_kv_free(e->dev, e->kv);
+    sn_memories_fini(e);
     sn_pages_fini(&e->pages);
     sn_seqs_fini(e);
     free_rows(&e->all);

@@ -3,6 +3,7 @@
 /* The engine's inside: sequences (sequences.c), steps cut into pieces (engine.c), and the pass over
  * one piece (forward.c with mla.c and moe.c). All memory is taken when the engine is made. */
 
+#include "llm/cross.h"
 #include "llm/llm_impl.h"
 #include "llm/pages.h"
 #include "llm/rope.h"
@@ -22,6 +23,7 @@ struct sn_seq {
     int32_t *pages;       /* (pages_max) */
     struct sn_shift *shifts; /* (n_shifts) in order */
     size_t n_shifts, cap_shifts;
+    int32_t memory;       /* what it looks at; -1: nothing */
     int32_t replaced;     /* during a step: the shared page that its last one is a copy of; or -1 */
 };
 
@@ -32,6 +34,8 @@ struct sn_rows {
     const int32_t **pages;
     int32_t *pos, *hi, *lo[2];  /* places in the cache; lo[1]: of layers with a window */
     struct sn_position *at;     /* what rope turns them by */
+    const int32_t **memory_pages; /* (n) and how many rows it has: what cross-attention sees */
+    int32_t *memory_hi;
     float *q_rope[2];           /* (n, n_rot) device memory; [1]: of layers with a window */
 };
 enum { SN_GLOBAL, SN_LOCAL };
@@ -66,6 +70,9 @@ struct sn_engine {
     uint32_t n_ctx, rows_max, logit_rows;
     struct sn_kv *kv;
     size_t kv_bytes;
+    enum sn_kv_type kv_type;
+    struct sn_memories memories;
+    struct sn_cross_watch *watch; /* during a watched step, or NULL */
     struct sn_pages pages;
     size_t pages_max;          /* of one sequence */
     struct sn_seq *seqs;

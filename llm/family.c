@@ -19,6 +19,8 @@ const struct sn_family sn_families[] = {
      .window_period = 2, .wide_at = 46},
     {.arch = "gemma3", .act = SN_ACT_GELU_TANH, .embd_sqrt = true, .post_norms = true,
      .qk_norm = true, .window_period = 6, .theta_window = 10000, .wide_at = 62},
+    {.arch = "whisper", .act = SN_ACT_GELU_ERF, .layer_norm = true, .learned_positions = true,
+     .plain_mlp = true, .cross = true, .prefix = "d."},
     {.arch = "deepseek2", .rope_interleaved = true, .mla = true},
 };
 const size_t sn_n_families = SN_COUNT(sn_families);

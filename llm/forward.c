@@ -21,9 +21,15 @@ void sn_linear_run(struct sn_engine *e, const struct sn_linear *w, float *y, con
     sn_matmul(e->dev, &job, 1, x, w->n_in, n_rows, w->n_in);
 }
 
-static void norm(struct sn_engine *e, float *y, const float *x, const float *w, size_t n_rows)
+/* b: of a layer norm, which RMS norms do not have */
+static void norm(struct sn_engine *e, float *y, const float *x, const float *w, const float *b,
+                 size_t n_rows)
 {
     const size_t n = e->m->h.n_embd;
+    if (e->m->h.family->layer_norm) {
+        sn_layernorm(e->dev, y, n, x, n, w, b, n_rows, n, e->m->h.eps);
+        return;
+    }
     sn_rmsnorm(e->dev, y, n, x, n, w, n_rows, n, e->m->h.eps);
 }
 
@@ -99,7 +105,13 @@ static void self_attention(struct sn_engine *e, uint32_t il, const struct sn_row
 
 void sn_mlp_run(struct sn_engine *e, const struct sn_mlp *m, float *y, size_t n_rows)
 {
-    const size_t f = m->gate.n_out;
+    const size_t f = m->up.n_out;
+    if (!m->gate.w) {
+        sn_linear_run(e, &m->up, e->a.up, e->a.xn, n_rows);
+        sn_activate(e->dev, e->m->h.family->act, e->a.up, n_rows * f);
+        sn_linear_run(e, &m->down, y, e->a.up, n_rows);
+        return;
+    }
     const struct sn_matmul gate_up[] = {
         {.w = m->gate.w, .y = e->a.gate, .ldy = f, .bias = m->gate.bias, .n_rows = n_rows},
         {.w = m->up.w, .y = e->a.up, .ldy = f, .bias = m->up.bias, .n_rows = n_rows},
@@ -113,7 +125,7 @@ void sn_mlp_run(struct sn_engine *e, const struct sn_mlp *m, float *y, size_t n_
 static void finish_branch(struct sn_engine *e, const float *post_norm, size_t n_rows)
 {
     const struct sn_hparams *h = &e->m->h;
-    if (post_norm) norm(e, e->a.branch, e->a.branch, post_norm, n_rows);
+    if (post_norm) norm(e, e->a.branch, e->a.branch, post_norm, NULL, n_rows);
     if (h->residual_scale != 1) sn_scale(e->dev, e->a.branch, h->residual_scale, n_rows * h->n_embd);
 }
 
@@ -136,28 +148,33 @@ static void join_attention(struct sn_engine *e, const struct sn_rows *out)
     e->a.branch = h;
 }
 
-static void run_layer(struct sn_engine *e, uint32_t il, const struct sn_rows *out)
+static int run_layer(struct sn_engine *e, uint32_t il, const struct sn_rows *out, struct sn_diag *d)
 {
     const struct sn_layer *w = &e->m->w.layers[il];
     struct sn_activations *a = &e->a;
-    norm(e, a->xn, a->h, w->attn_norm, e->all.n);
+    norm(e, a->xn, a->h, w->attn_norm, w->attn_norm_bias, e->all.n);
     if (e->m->h.family->mla)
         sn_mla_attention(e, il, out);
     else
         self_attention(e, il, out);
-    if (!out->n) return; /* the last layer of a piece without logits: the cache is what counts */
+    if (!out->n) return 0; /* the last layer of a piece without logits: the cache is what counts */
     sn_linear_run(e, &w->o, a->branch, a->att, out->n);
     finish_branch(e, w->attn_post_norm, out->n);
     join_attention(e, out);
+    if (e->m->h.family->cross) {
+        const int rc = sn_cross_attention(e, il, out, d);
+        if (rc < 0) return rc;
+    }
 
-    norm(e, a->xn, a->h, w->ffn_norm, out->n);
+    norm(e, a->xn, a->h, w->ffn_norm, w->ffn_norm_bias, out->n);
     if (e->m->h.layers[il].moe) {
         sn_moe_run(e, w, a->h, out->n);
-        return;
+        return 0;
     }
     sn_mlp_run(e, &w->mlp, a->branch, out->n);
     finish_branch(e, w->ffn_post_norm, out->n);
     sn_add(e->dev, a->h, a->branch, out->n * e->m->h.n_embd);
+    return 0;
 }
 
 /* --- before and after the layers --- */
@@ -177,6 +194,9 @@ static int embed(struct sn_engine *e, struct sn_diag *d)
         const int rc = sn_dequantize(t->type, row, e->host_row, n, d);
         if (rc < 0) return rc;
         for (size_t j = 0; scale != 1 && j < n; j++) e->host_row[j] *= scale;
+        const float *position = e->m->w.positions;
+        if (position) position += (size_t)e->all.pos[i] * n;
+        for (size_t j = 0; position && j < n; j++) e->host_row[j] += position[j];
         sn_device_upload(e->dev, e->a.h + i * n, e->host_row, n * sizeof *e->host_row);
     }
     return 0;
@@ -193,7 +213,7 @@ static void upload_angles(struct sn_engine *e, int kind, const struct sn_rows *r
 
 static void make_angles(struct sn_engine *e)
 {
-    const int n_kinds = e->m->h.window ? 2 : 1;
+    const int n_kinds = e->m->h.family->learned_positions ? 0 : e->m->h.window ? 2 : 1;
     for (int kind = 0; kind < n_kinds; kind++) {
         upload_angles(e, kind, &e->all, false, e->k_rope[kind]);
         if (e->all.q_rope[kind] != e->k_rope[kind])
@@ -208,7 +228,7 @@ static void make_logits(struct sn_engine *e, float *logits)
     const struct sn_hparams *h = &e->m->h;
     const struct sn_linear *w = &e->m->w.output;
     const size_t n_vocab = w->n_out;
-    norm(e, e->a.xn, e->a.h, e->m->w.output_norm, e->out.n);
+    norm(e, e->a.xn, e->a.h, e->m->w.output_norm, e->m->w.output_norm_bias, e->out.n);
     for (size_t i = 0, n; i < e->out.n; i += n) {
         n = sn_min(e->logit_rows, e->out.n - i);
         sn_linear_run(e, w, e->a.logits, e->a.xn + i * h->n_embd, n);
@@ -222,14 +242,16 @@ static void make_logits(struct sn_engine *e, float *logits)
 int sn_forward(struct sn_engine *e, float *logits, const volatile int *stop, struct sn_diag *d)
 {
     const uint32_t n_layers = e->m->h.n_layers;
-    const int rc = embed(e, d);
+    int rc = embed(e, d);
     if (rc < 0) return rc;
     make_angles(e);
     for (uint32_t il = 0; il < n_layers; il++) {
         if (stop && *stop) return sn_fail(d, SN_ECANCELLED, "llm: stopped at layer %u", il);
         const bool fewer = il + 1 == n_layers && e->out.n < e->all.n;
-        run_layer(e, il, fewer ? &e->out : &e->all);
+        rc = run_layer(e, il, fewer ? &e->out : &e->all, d);
+        if (rc < 0) return rc;
     }
+    if (e->watch) e->watch->n_seen += e->all.n;
     if (e->out.n) make_logits(e, logits);
     return 0;
 }

@@ -133,7 +133,9 @@ static int read_sizes(struct reader *r, struct sn_hparams *h)
     h->layers = sn_calloc(h->n_layers, sizeof *h->layers);
     if (!h->layers) return sn_fail(r->d, SN_ENOMEM, "llm: %u layers", h->n_layers);
     double eps = 0;
-    rc = sn_gguf_get_f64(r->g, key_of(r, "attention.layer_norm_rms_epsilon"), 0, 1, &eps, r->d);
+    rc = sn_gguf_get_f64(r->g, key_of(r, h->family->layer_norm ? "attention.layer_norm_epsilon"
+                                                               : "attention.layer_norm_rms_epsilon"),
+                         0, 1, &eps, r->d);
     h->eps = (float)eps;
     return rc;
 }
@@ -355,7 +357,7 @@ static void mark_layers(struct sn_hparams *h)
     const uint32_t period = h->family->no_rope_period;
     for (uint32_t i = 0; i < h->n_layers; i++) {
         h->layers[i].moe = h->moe.n_experts && i >= h->moe.n_dense;
-        h->layers[i].rope = !period || (i + 1) % period != 0;
+        h->layers[i].rope = !h->family->learned_positions && (!period || (i + 1) % period != 0);
     }
 }
 

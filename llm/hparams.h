@@ -29,6 +29,11 @@ struct sn_family {
     uint8_t no_rope_period;   /* every n-th layer does without rope; 0: all have it */
     float theta_window;       /* rope base of layers with a window, which then are not scaled
                                * either; 0: the same rope everywhere */
+    bool layer_norm;          /* layer norms with bias in the place of RMS norms */
+    bool learned_positions;   /* a table of positions is added to the embeddings; no rope */
+    bool plain_mlp;           /* down(act(up x)): no gate */
+    bool cross;               /* every layer attends to a memory, too: rows of an encoder */
+    const char *prefix;       /* in front of its tensors' names; NULL: nothing */
     uint32_t wide_at;         /* with this many layers q.k is divided by sqrt(n_embd / n_heads)
                                * instead of sqrt(head_k) (the 27B Gemmas); 0: never */
 };

@@ -19,6 +19,8 @@ struct sn_llm;
 /* Reads and checks the file, packs its weights for the device, drops the map but for what is read
  * row by row (embeddings). The device must outlive the model. */
 int sn_llm_open(struct sn_device *dev, const char *path, struct sn_llm **out, struct sn_diag *d);
+/* The same from an open file, which is taken and *file NULL in any case. */
+int sn_llm_take(struct sn_device *dev, struct sn_gguf **file, struct sn_llm **out, struct sn_diag *d);
 void sn_llm_free(struct sn_llm **mp);
 
 const char *sn_llm_arch(const struct sn_llm *m);
@@ -38,6 +40,8 @@ struct sn_engine_cfg {
     size_t n_tokens;        /* tokens the cache holds over all sequences; 0: n_ctx */
     uint32_t batch_max;     /* most rows of one step; 0: 512 */
     enum sn_kv_type kv_type;
+    size_t n_memories;      /* of decoders with cross-attention; for others 0 */
+    size_t memory_rows;     /* most rows of one */
 };
 int sn_engine_new(const struct sn_llm *m, const struct sn_engine_cfg *cfg, struct sn_engine **out,
                   struct sn_diag *d);
@@ -78,5 +82,30 @@ struct sn_chunk sn_chunk_of(const struct sn_prompt *p, size_t first, int32_t seq
  * between layers: once true the step ends with -SN_ECANCELLED and appends nothing. */
 int sn_engine_step(struct sn_engine *e, const struct sn_chunk *chunks, size_t n_chunks,
                    float *logits, const volatile int *stop, struct sn_diag *d);
+
+/* --- memories: what decoders with cross-attention look at --- */
+
+/* Rows of an encoder (n_rows, n_embd), host memory, become memory `id` < n_memories: the keys and values
+ * of all layers are computed, once. Sequences that look at it see the new one from then on. */
+int sn_memory_set(struct sn_engine *e, int32_t id, const float *rows, size_t n_rows,
+                  struct sn_diag *d);
+size_t sn_memory_rows(const struct sn_engine *e, int32_t id); /* 0: empty, or none */
+/* The sequence's tokens attend to this memory from now on; a fork inherits it. */
+int sn_seq_look_at(struct sn_engine *e, int32_t seq, int32_t memory, struct sn_diag *d);
+
+/* What chosen heads give to each row of the memory. */
+struct sn_cross_head {
+    uint32_t layer, head;
+};
+struct sn_cross_watch {
+    const struct sn_cross_head *heads;
+    size_t n_heads;
+    float *weights;   /* (tokens, n_heads, n_rows): room for as many rows as the memory has */
+    size_t n_rows;    /* set by the step, as are */
+    size_t memory, n_seen; /* these two, which are the engine's own */
+};
+/* A step of one chunk, which wants all its logits, and the attention of those heads with it. */
+int sn_engine_step_watched(struct sn_engine *e, const struct sn_chunk *chunk, float *logits,
+                           struct sn_cross_watch *w, const volatile int *stop, struct sn_diag *d);
 
 #endif

@@ -1,5 +1,6 @@
 noinst_LIBRARIES += llm/libllm.a
 llm_libllm_a_SOURCES = \
+  llm/cross.c llm/cross.h \
   llm/engine.c llm/engine_impl.h \
   llm/family.c \
   llm/forward.c \
@@ -20,7 +21,11 @@ llm_libllm_a_SOURCES = \
   llm/stop.c llm/stop.h \
   llm/weights.c llm/weights.h llm/weights_impl.h \
   llm/weights_mla.c \
-  llm/weights_moe.c
-llm_libllm_a_CFLAGS = $(AM_CFLAGS) -O3
+  llm/weights_moe.c \
+  llm/whisper.c llm/whisper.h llm/whisper_impl.h \
+  llm/whisper_decode.c \
+  llm/whisper_follow.c \
+  llm/whisper_rules.c
+llm_libllm_a_CFLAGS = $(AM_CFLAGS) $(ZLIB_CFLAGS) -O3
 EXTRA_DIST += llm/README.md
-LIBLLM = llm/libllm.a $(LIBMODEL)
+LIBLLM = llm/libllm.a $(LIBMODEL) $(ZLIB_LIBS)

@@ -20,11 +20,23 @@ static int open_tokenizer(struct sn_llm *m, struct sn_diag *d)
 
 int sn_llm_open(struct sn_device *dev, const char *path, struct sn_llm **out, struct sn_diag *d)
 {
+    struct sn_gguf *file = NULL;
+    const int rc = sn_gguf_open(path, &file, d);
+    return rc < 0 ? rc : sn_llm_take(dev, &file, out, d);
+}
+
+int sn_llm_take(struct sn_device *dev, struct sn_gguf **file, struct sn_llm **out, struct sn_diag *d)
+{
     struct sn_llm *m = sn_calloc(1, sizeof *m);
-    if (!m) return sn_fail(d, SN_ENOMEM, "%s: no memory for the model", path);
+    if (!m) {
+        const int rc = sn_fail(d, SN_ENOMEM, "%s: no memory for the model", sn_gguf_name(*file));
+        sn_gguf_free(file);
+        return rc;
+    }
     m->dev = dev;
-    int rc = sn_gguf_open(path, &m->file, d);
-    if (rc == 0) rc = sn_hparams_read(m->file, &m->h, d);
+    m->file = *file;
+    *file = NULL;
+    int rc = sn_hparams_read(m->file, &m->h, d);
     if (rc == 0) rc = sn_weights_load(dev, m->file, &m->h, &m->w, d);
     if (rc == 0) rc = open_tokenizer(m, d);
     if (rc < 0) {

@@ -41,8 +41,8 @@ int sn_seq_new(struct sn_engine *e, int32_t *id, struct sn_diag *d)
     struct sn_seq *s = &e->seqs[i];
     if (!s->pages) s->pages = sn_malloc_array(e->pages_max, sizeof *s->pages);
     if (!s->pages) return sn_fail(d, SN_ENOMEM, "llm: sequence of %zu pages", e->pages_max);
-    *s = (struct sn_seq){.used = true, .pages = s->pages, .replaced = -1, .shifts = s->shifts,
-                         .cap_shifts = s->cap_shifts};
+    *s = (struct sn_seq){.used = true, .pages = s->pages, .memory = -1, .replaced = -1,
+                         .shifts = s->shifts, .cap_shifts = s->cap_shifts};
     *id = (int32_t)i;
     return 0;
 }
@@ -67,6 +67,7 @@ int sn_seq_fork(struct sn_engine *e, int32_t parent, size_t n_tokens, int32_t *i
         c->shifts[c->n_shifts++] = p->shifts[i];
     }
     c->n_tokens = n_tokens;
+    c->memory = p->memory;
     c->n_pages = pages_for(n_tokens);
     for (size_t i = 0; i < c->n_pages; i++) {
         c->pages[i] = p->pages[i];

@@ -54,6 +54,9 @@ static int check_chunk(struct sn_engine *e, const struct sn_chunk *c, struct sn_
     if (c->n > e->n_ctx - s->n_tokens)
         return sn_fail(d, SN_ELIMIT, "llm: %zu tokens and %zu more; the context is %u",
                        s->n_tokens, c->n, e->n_ctx);
+    if (e->m->h.family->cross && s->memory < 0)
+        return sn_fail(d, SN_EINVAL, "llm: %s attends to an encoder's rows, and sequence %d looks at "
+                       "none", e->m->h.family->arch, (int)c->seq);
     if (c->at && !sn_seq_reserve_shift(s))
         return sn_fail(d, SN_ENOMEM, "llm: positions of sequence %d", (int)c->seq);
     const int rc = check_tokens(e, c, d);
@@ -98,6 +101,11 @@ static void put_row(struct sn_engine *e, struct sn_rows *r, const struct sn_seq 
     r->at[i] = at ? *at : (struct sn_position){here, here, here};
     r->hi[i] = (int32_t)(span ? span->start + span->n : pos + 1);
     r->lo[SN_GLOBAL][i] = 0;
+    if (s->memory >= 0) {
+        const size_t memory = (size_t)s->memory;
+        r->memory_pages[i] = e->memories.page_ids + memory * e->memories.n_pages;
+        r->memory_hi[i] = (int32_t)e->memories.n_rows[memory];
+    }
     r->lo[SN_LOCAL][i] = window && pos + 1 > window ? (int32_t)(pos + 1 - window) : 0;
 }
 

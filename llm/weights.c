@@ -25,7 +25,9 @@ const struct sn_gguf_tensor *sn_load_find(struct sn_loader *l, const char *fmt, 
     va_list ap;
     va_start(ap, fmt);
     char name[64];
-    const int n = l->layer < 0 ? 0 : snprintf(name, sizeof name, "blk.%d.", l->layer);
+    const char *prefix = l->h->family->prefix ? l->h->family->prefix : "";
+    const int n = l->layer < 0 ? snprintf(name, sizeof name, "%s", prefix)
+                               : snprintf(name, sizeof name, "%sblk.%d.", prefix, l->layer);
     vsnprintf(name + n, sizeof name - (size_t)n, fmt, ap);
     va_end(ap);
     memcpy(l->name, name, sizeof name);
@@ -198,8 +200,10 @@ static int load_attention(struct sn_loader *l, const struct sn_layer_hparams *s,
 static int load_mlp(struct sn_loader *l, const struct sn_layer_hparams *s, struct sn_layer *y)
 {
     const size_t e = l->h->n_embd, f = s->n_ff;
-    int rc;
-    if (l->h->family->gate_in_up) {
+    int rc = 0;
+    if (l->h->family->plain_mlp) {
+        rc = sn_load_linear(l, "ffn_up", f, e, &y->mlp.up);
+    } else if (l->h->family->gate_in_up) {
         rc = sn_load_stacked(l, "ffn_up", e, (struct sn_linear *const[]){&y->mlp.gate, &y->mlp.up},
                              (const size_t[]){f, f}, 2);
     } else {
@@ -207,6 +211,19 @@ static int load_mlp(struct sn_loader *l, const struct sn_layer_hparams *s, struc
         if (rc == 0) rc = sn_load_linear(l, "ffn_up", f, e, &y->mlp.up);
     }
     return rc < 0 ? rc : sn_load_linear(l, "ffn_down", e, f, &y->mlp.down);
+}
+
+static int load_cross(struct sn_loader *l, const struct sn_layer_hparams *s, struct sn_layer *y)
+{
+    const size_t e = l->h->n_embd, n_k = (size_t)s->n_kv_heads * l->h->head_k;
+    const size_t n_q = (size_t)s->n_heads * l->h->head_k;
+    int rc = sn_load_vector(l, "cross_norm.weight", e, true, &y->cross_norm);
+    if (rc == 0) rc = sn_load_vector(l, "cross_norm.bias", e, true, &y->cross_norm_bias);
+    if (rc == 0) rc = sn_load_linear(l, "cross_q", n_q, e, &y->cross.q);
+    if (rc == 0) rc = sn_load_linear(l, "cross_k", n_k, e, &y->cross.k);
+    if (rc == 0) rc = sn_load_linear(l, "cross_v", (size_t)s->n_kv_heads * l->h->head_v, e, &y->cross.v);
+    if (rc == 0) rc = sn_load_linear(l, "cross_output", e, (size_t)s->n_heads * l->h->head_v, &y->cross.o);
+    return rc;
 }
 
 static int load_layer(struct sn_loader *l, uint32_t i, struct sn_layer *y)
@@ -221,6 +238,11 @@ static int load_layer(struct sn_loader *l, uint32_t i, struct sn_layer *y)
         rc = sn_load_vector(l, "post_attention_norm.weight", e, true, &y->attn_post_norm);
     if (rc == 0 && f->post_norms)
         rc = sn_load_vector(l, "post_ffw_norm.weight", e, true, &y->ffn_post_norm);
+    if (rc == 0 && f->layer_norm)
+        rc = sn_load_vector(l, "attn_norm.bias", e, true, &y->attn_norm_bias);
+    if (rc == 0 && f->layer_norm)
+        rc = sn_load_vector(l, "ffn_norm.bias", e, true, &y->ffn_norm_bias);
+    if (rc == 0 && f->cross) rc = load_cross(l, s, y);
     if (rc == 0) rc = f->mla ? sn_load_mla(l, s, y) : load_attention(l, s, y);
     if (rc == 0) rc = s->moe ? sn_load_moe(l, y) : load_mlp(l, s, y);
     return rc;
@@ -253,11 +275,22 @@ static int find_embeddings(struct sn_loader *l, struct sn_weights *w)
 static int load_output(struct sn_loader *l, struct sn_weights *w)
 {
     const size_t e = l->h->n_embd;
-    const int rc = sn_load_vector(l, "output_norm.weight", e, true, &w->output_norm);
+    int rc = sn_load_vector(l, "output_norm.weight", e, true, &w->output_norm);
+    if (rc == 0 && l->h->family->layer_norm)
+        rc = sn_load_vector(l, "output_norm.bias", e, true, &w->output_norm_bias);
     if (rc < 0) return rc;
     if (sn_load_find(l, "output.weight"))
         return sn_load_linear(l, "output", w->n_vocab, e, &w->output);
     return sn_load_linear(l, "token_embd", w->n_vocab, e, &w->output); /* tied */
+}
+
+static int load_positions(struct sn_loader *l, struct sn_weights *w)
+{
+    if (!l->h->family->learned_positions) return 0;
+    const struct sn_gguf_tensor *t = sn_load_find(l, "position_embd.weight");
+    if (!t) return sn_load_missing(l);
+    const int rc = sn_load_check(l, t, l->h->n_embd, l->h->n_ctx_train, 1);
+    return rc < 0 ? rc : sn_load_host(l, t, &w->positions);
 }
 
 static int load_factors(struct sn_loader *l, const char *name, float **out)
@@ -283,10 +316,13 @@ static int load_rope(struct sn_loader *l, struct sn_weights *w)
     return rc;
 }
 
-/* Names that carry nothing for the pass: layers of multi-token prediction, old constants. */
+/* Names that carry nothing for the pass: an encoder in the same file, layers of multi-token
+ * prediction, old constants. */
 static bool is_ignored(const struct sn_loader *l, const char *name)
 {
     unsigned layer;
+    const char *prefix = l->h->family->prefix;
+    if (prefix && strncmp(name, prefix, strlen(prefix)) != 0) return true;
     if (sscanf(name, "blk.%u.", &layer) == 1 && layer >= l->h->n_layers) return true;
     return strstr(name, "rot_embd") || strstr(name, ".rotary_emb.inv_freq");
 }
@@ -309,6 +345,7 @@ static int load_all(struct sn_loader *l, struct sn_weights *w)
     w->layers = sn_calloc(n, sizeof *w->layers);
     if (!l->used || !w->layers) return sn_fail(l->d, SN_ENOMEM, "llm: %u layers", n);
     int rc = find_embeddings(l, w);
+    if (rc == 0) rc = load_positions(l, w);
     if (rc == 0) rc = load_rope(l, w);
     /* the largest first: while it is packed both copies of it are in memory */
     if (rc == 0) rc = load_output(l, w);
@@ -342,8 +379,10 @@ static void fini_layer(struct sn_device *dev, const struct sn_hparams *h, uint32
                        struct sn_layer *y)
 {
     float *const vectors[] = {y->attn_norm, y->ffn_norm, y->attn_post_norm, y->ffn_post_norm,
-                              y->q_norm, y->k_norm, y->q_a_norm, y->kv_a_norm};
-    struct sn_linear *const linears[] = {&y->q, &y->k, &y->v, &y->o, &y->q_a, &y->q_nope,
+                              y->q_norm, y->k_norm, y->q_a_norm, y->kv_a_norm, y->attn_norm_bias,
+                              y->ffn_norm_bias, y->cross_norm, y->cross_norm_bias};
+    struct sn_linear *const linears[] = {&y->q, &y->k, &y->v, &y->o, &y->q_a, &y->q_nope, &y->cross.q,
+                                         &y->cross.k, &y->cross.v, &y->cross.o,
                                          &y->kv_a, &y->router, &y->shared_gate};
     for (size_t i = 0; i < SN_COUNT(vectors); i++) sn_device_release(dev, vectors[i]);
     for (size_t i = 0; i < SN_COUNT(linears); i++) fini_linear(dev, linears[i]);
@@ -366,7 +405,9 @@ void sn_weights_fini(struct sn_device *dev, const struct sn_hparams *h, struct s
     sn_free(w->layers);
     sn_free(w->rope_factors[0]);
     sn_free(w->rope_factors[1]);
+    sn_free(w->positions);
     sn_device_release(dev, w->output_norm);
+    sn_device_release(dev, w->output_norm_bias);
     fini_linear(dev, &w->output);
     *w = (struct sn_weights){0};
 }

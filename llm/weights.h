@@ -12,11 +12,20 @@ struct sn_mlp {
     struct sn_linear gate, up, down;
 };
 
+/* Attention to a memory: its rows make the keys and values. */
+struct sn_cross {
+    struct sn_linear q, k, v, o;
+};
+
 struct sn_layer {
     float *attn_norm, *ffn_norm;             /* (n_embd); all vectors are device memory */
     float *attn_post_norm, *ffn_post_norm;   /* (n_embd) or NULL */
     float *q_norm, *k_norm;                  /* (head_k) or NULL */
     struct sn_linear q, k, v, o;
+
+    /* layer norms' biases, and cross-attention with its own norm; or NULL */
+    float *attn_norm_bias, *ffn_norm_bias, *cross_norm, *cross_norm_bias;
+    struct sn_cross cross;
 
     /* MLA; the rows of q are taken apart: q_nope of all heads, q_pe head by head */
     struct sn_linear q_a, q_nope, kv_a;
@@ -33,7 +42,8 @@ struct sn_layer {
 struct sn_weights {
     const struct sn_gguf_tensor *embd;       /* (n_vocab, n_embd), in the file's map */
     uint32_t n_vocab;
-    float *output_norm;
+    float *positions;                        /* (n_ctx_train, n_embd), host memory, or NULL */
+    float *output_norm, *output_norm_bias;   /* the bias may be NULL */
     struct sn_linear output;
     float *rope_factors[2];                  /* (n_rot / 2), host memory, or NULL: the short (or
                                               * only) and the long ones */

@@ -33,3 +33,15 @@ media_libmedia_a_SOURCES += media/image_heif.c
 else
 EXTRA_DIST += media/image_heif.c
 endif
+
+# Sound and video, through FFmpeg
+media_libmedia_a_SOURCES += \
+  media/sound.c media/sound.h \
+  media/sound_container.c media/sound_container.h \
+  media/sound_decode.c media/sound_decode.h \
+  media/sound_tail.c \
+  media/video.c media/video.h media/video_impl.h \
+  media/video_decode.c \
+  media/video_draw.c
+MEDIA_CFLAGS += $(FFMPEG_CFLAGS)
+LIBMEDIA += $(FFMPEG_LIBS)

@@ -32,6 +32,7 @@
 #include "base/diag.h"
 #include "media/source.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -96,6 +97,8 @@ struct sn_sandbox_request {
     size_t memory_bytes;   /* that the child may allocate besides slots and source; 0 = 1 GiB */
     uint32_t time_ms;      /* that we wait for it in all, and of processor time; 0 = 30 s */
     bool threads;          /* its libraries start threads */
+    const atomic_bool *cancel; /* NULL, or: once true, waiting ends with -SN_ECANCELLED; lives as long
+                                * as the task */
 };
 
 struct sn_sandbox_chunk {

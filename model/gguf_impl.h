@@ -23,6 +23,8 @@ struct sn_gguf {
     struct sn_gguf_tensor *tensors;
     size_t n_tensors, cap_tensors;
     struct sn_names value_names, tensor_names;
+    void **owned; /* blocks that live as long as the file (gguf_build.c) */
+    size_t n_owned, cap_owned;
 };
 
 /* Bytes of one value; 0 for strings and arrays, which carry their own length. */
@@ -32,5 +34,11 @@ size_t sn_gguf_kind_bytes(enum sn_gguf_kind kind);
  * in errors, which have code `code` (the reader blames the file, the writer its caller). */
 int sn_gguf_tensor_bytes(const char *file, const struct sn_gguf_tensor *t, enum sn_err code,
                          size_t *n_bytes, struct sn_diag *d);
+
+/* A file of these values alone, as bytes of a file that outlive it; tensors may be put in. */
+int sn_gguf_parse_head(const char *name, const void *values, size_t n_bytes, uint64_t n_values,
+                       struct sn_gguf **out, struct sn_diag *d);
+/* Makes g->tensors findable by name; -SN_EFORMAT for a name that stands there twice. */
+int sn_gguf_index_tensors(struct sn_gguf *g, struct sn_diag *d);
 
 #endif

@@ -350,20 +350,26 @@ static int read_infos(struct cursor *c, struct sn_gguf *g, uint64_t n, struct ex
     return rc;
 }
 
+int sn_gguf_index_tensors(struct sn_gguf *g, struct sn_diag *d)
+{
+    const int rc = sn_names_init(&g->tensor_names, g->n_tensors, d);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < g->n_tensors; i++)
+        g->tensor_names.items[i] = (struct sn_name){g->tensors[i].name, i};
+    const char *twice = sn_names_sort(&g->tensor_names);
+    return twice ? sn_fail(d, SN_EFORMAT, "%s: tensor \"%s\" stands there twice", g->path, twice)
+                 : 0;
+}
+
 static int read_tensors(struct cursor *c, struct sn_gguf *g, uint64_t n)
 {
     struct extent *ext = NULL;
     int rc = read_infos(c, g, n, &ext);
     if (rc == 0)
-        rc = sn_names_init(&g->tensor_names, g->n_tensors, c->d);
-    if (rc < 0)
-        goto out;
-    for (size_t i = 0; i < g->n_tensors; i++)
-        g->tensor_names.items[i] = (struct sn_name){g->tensors[i].name, i};
-    const char *twice = sn_names_sort(&g->tensor_names);
-    rc = twice ? sn_fail(c->d, SN_EFORMAT, "%s: tensor \"%s\" stands there twice", g->path, twice)
-               : place_all(c, g, ext);
-out:
+        rc = sn_gguf_index_tensors(g, c->d);
+    if (rc == 0)
+        rc = place_all(c, g, ext);
     sn_free(ext);
     return rc;
 }
@@ -428,6 +434,27 @@ int sn_gguf_parse(const char *name, const void *bytes, size_t n_bytes, struct sn
     return rc;
 }
 
+int sn_gguf_parse_head(const char *name, const void *values, size_t n_bytes, uint64_t n_values,
+                       struct sn_gguf **out, struct sn_diag *d)
+{
+    struct sn_gguf *g = NULL;
+    int rc = new_named(name, &g, d);
+    if (rc < 0)
+        return rc;
+    g->version = 3;
+    g->bytes = values;
+    g->size = n_bytes;
+    struct cursor c = {.g = g, .d = d};
+    rc = read_values(&c, g, n_values);
+    if (rc == 0)
+        rc = read_alignment(&c, g);
+    if (rc < 0)
+        sn_gguf_free(&g);
+    else
+        *out = g;
+    return rc;
+}
+
 void sn_gguf_free(struct sn_gguf **gp)
 {
     struct sn_gguf *g = *gp;
@@ -441,6 +468,9 @@ void sn_gguf_free(struct sn_gguf **gp)
         sn_free((char *)(uintptr_t)g->tensors[i].name);
     sn_names_fini(&g->value_names);
     sn_names_fini(&g->tensor_names);
+    for (size_t i = 0; i < g->n_owned; i++)
+        sn_free(g->owned[i]);
+    sn_free(g->owned);
     sn_free(g->values);
     sn_free(g->tensors);
     sn_map_close(&g->map);

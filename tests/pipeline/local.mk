@@ -1,3 +1,15 @@
+# tests of pipeline/
+check_PROGRAMS += tests/pipeline/test_cutter
+TESTS += tests/pipeline/test_cutter
+tests_pipeline_test_cutter_SOURCES = tests/pipeline/test_cutter.c tests/test.h
+tests_pipeline_test_cutter_CFLAGS = $(TEST_CFLAGS)
+tests_pipeline_test_cutter_LDADD = $(LIBPIPELINE) $(TEST_LIBS)
+
+check_PROGRAMS += tests/pipeline/test_transcribe
+TESTS += tests/pipeline/test_transcribe
+tests_pipeline_test_transcribe_SOURCES = tests/pipeline/test_transcribe.c $(MM_GOLDEN)
+tests_pipeline_test_transcribe_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
+tests_pipeline_test_transcribe_LDADD = $(LIBPIPELINE) $(TEST_LIBS)
 check_PROGRAMS += tests/pipeline/test_sight_families
 TESTS += tests/pipeline/test_sight_families
 tests_pipeline_test_sight_families_SOURCES = tests/pipeline/test_sight_families.c $(MM_GOLDEN)
