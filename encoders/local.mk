@@ -27,3 +27,4 @@ encoders_libpre_avx2_a_CFLAGS = $(AM_CFLAGS) -O3 -mavx2
 LIBENCODERS += encoders/libpre_avx2.a encoders/libencoders.a
 endif
 LIBENCODERS += $(LIBMODEL)
+EXTRA_DIST += encoders/README.md

@@ -7,3 +7,4 @@ fusion_libfusion_a_SOURCES = \
   fusion/resampler.c fusion/resampler.h
 fusion_libfusion_a_CFLAGS = $(AM_CFLAGS)
 LIBFUSION = fusion/libfusion.a $(LIBMODEL)
+EXTRA_DIST += fusion/README.md

@@ -9,3 +9,4 @@ pipeline_libpipeline_a_SOURCES = \
   pipeline/transcribe_segments.c \
   pipeline/transcribe_words.c
 LIBPIPELINE = pipeline/libpipeline.a fusion/libfusion.a llm/libllm.a $(LIBENCODERS) $(LIBLLM)
+EXTRA_DIST += pipeline/README.md
