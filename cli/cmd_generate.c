@@ -1,210 +1,26 @@
-/* One answer. Text goes out as soon as it is certain; with --ids or --json everything is gathered
- * first, because both print one line. */
 #include "config.h"
 #include "cli/commands.h"
 
-#include <stdio.h>
-#include <string.h>
-
-#include "base/file.h"
 #include "base/mem.h"
-#include "cli/conversation.h"
-#include "cli/json.h"
-#include "cli/options.h"
-#include "cli/session.h"
-#include "cli/terminal.h"
-#include "llm/generate.h"
+#include "cli/answer.h"
 
-enum { PROMPT_MAX = 256 << 20 }; /* bytes of a prompt file */
-
-struct generate_opts {
-    struct cli_model_opts model;
-    struct cli_sampling sampling;
-    const char *prompt, *file, *tokens, *system, *template;
-    bool raw, ids, json, verbose;
-};
-
-/* What comes out of the model, as it comes. */
-struct output {
-    const struct generate_opts *o;
-    const struct sn_tokenizer *tokenizer;
-    struct sn_ids ids;
-    struct sn_strbuf text;
-    json_t *logprobs;       /* NULL unless asked for */
-    bool failed;            /* memory ran out, or standard output is closed */
-};
-
-static json_t *logprob_json(const struct sn_tokenizer *t, int32_t id, float logprob)
+static int check(const struct cli_parser *p, const struct cli_answer_opts *o)
 {
-    struct sn_strbuf piece = {0};
-    json_t *o = json_object();
-    sn_tokenizer_piece(t, id, true, &piece, NULL);
-    cli_json_set(o, "id", json_integer(id));
-    cli_json_set(o, "text", sn_json_text(piece.data ? piece.data : "", piece.len));
-    cli_json_set(o, "logprob", json_real((double)logprob));
-    sn_strbuf_fini(&piece);
-    return o;
-}
-
-static void add_logprobs(struct output *out, const struct sn_generated *token)
-{
-    json_t *o = logprob_json(out->tokenizer, token->id, token->logprob);
-    json_t *top = json_array();
-    for (size_t i = 0; i < token->n_top; i++)
-        json_array_append_new(top, logprob_json(out->tokenizer, token->top[i].id,
-                                                token->top[i].logprob));
-    cli_json_set(o, "top", top);
-    json_array_append_new(out->logprobs, o);
-}
-
-static int on_token(void *ctx, const struct sn_generated *token)
-{
-    struct output *out = ctx;
-    out->failed |= sn_ids_push(&out->ids, token->id, NULL) < 0;
-    sn_strbuf_append(&out->text, token->text, token->n_text);
-    out->failed |= out->text.failed;
-    if (out->logprobs)
-        add_logprobs(out, token);
-    if (!out->o->ids && !out->o->json && token->n_text) {
-        fwrite(token->text, 1, token->n_text, stdout);
-        out->failed |= fflush(stdout) != 0;
-    }
-    return out->failed;
-}
-
-static int print_json(const struct output *out, const struct sn_answer *a, double load_s,
-                      struct sn_diag *d)
-{
-    json_t *usage = json_object(), *timings = json_object(), *o = json_object();
-    cli_json_set(usage, "prompt_tokens", json_integer((json_int_t)a->n_prompt));
-    cli_json_set(usage, "completion_tokens", json_integer((json_int_t)a->n_tokens));
-    cli_json_set(timings, "load_s", json_real(load_s));
-    cli_json_set(timings, "prefill_s", json_real(a->prefill_s));
-    cli_json_set(timings, "first_token_s", json_real(a->first_token_s));
-    cli_json_set(timings, "decode_s", json_real(a->decode_s));
-    if (a->n_tokens > 1 && a->decode_s > 0)
-        cli_json_set(timings, "decode_tokens_per_s",
-                     json_real((double)(a->n_tokens - 1) / a->decode_s));
-    cli_json_set(o, "text", sn_json_text(out->text.data ? out->text.data : "", out->text.len));
-    cli_json_set(o, "ids", cli_json_ids(out->ids.v, out->ids.n));
-    cli_json_set(o, "finish", json_string(sn_finish_name(a->finish)));
-    cli_json_set(o, "usage", usage);
-    cli_json_set(o, "timings", timings);
-    if (out->logprobs)
-        cli_json_set(o, "logprobs", json_incref(out->logprobs));
-    return cli_json_print(o, d);
-}
-
-static int print_answer(const struct output *out, const struct sn_answer *a, double load_s,
-                        struct sn_diag *d)
-{
-    if (out->o->json)
-        return print_json(out, a, load_s, d);
-    if (out->o->ids) {
-        for (size_t i = 0; i < out->ids.n; i++)
-            printf("%s%d", i ? " " : "", out->ids.v[i]);
-        putchar('\n');
-    } else if (out->text.len == 0 || out->text.data[out->text.len - 1] != '\n') {
-        putchar('\n');
-    }
-    if (out->o->verbose)
-        fprintf(stderr,
-                "%zu + %zu tokens, ended by %s; load %.3f s, prefill %.3f s, decode %.3f s\n",
-                a->n_prompt, a->n_tokens, sn_finish_name(a->finish), load_s, a->prefill_s,
-                a->decode_s);
-    return 0;
-}
-
-static int chat_prompt(const struct generate_opts *o, const struct cli_session *s, const char *text,
-                       size_t n, struct sn_ids *ids, struct sn_diag *d)
-{
-    struct cli_conversation c;
-    int rc = cli_conversation_open(s, o->template, o->system, &c, d);
-    if (rc == 0)
-        rc = cli_conversation_add(&c, "user", text, n, d);
-    if (rc == 0)
-        rc = cli_conversation_ids(&c, ids, d);
-    cli_conversation_close(&c);
-    return rc;
-}
-
-static int make_prompt(const struct generate_opts *o, const struct cli_session *s,
-                       struct sn_ids *ids, struct sn_diag *d)
-{
-    if (o->tokens)
-        return cli_parse_ids(o->tokens, ids, d);
-    const struct sn_tokenizer *t;
-    char *text = NULL;
-    size_t n = 0;
-    int rc = cli_session_tokenizer(s, &t, d);
-    if (rc == 0 && o->file)
-        rc = sn_file_read(o->file, PROMPT_MAX, &text, &n, d);
-    const char *prompt = o->file ? text : o->prompt;
-    if (!o->file)
-        n = strlen(prompt);
-    if (rc == 0 && o->raw)
-        rc = sn_tokenizer_encode(t, prompt, n, SN_TOK_SPECIAL | SN_TOK_BOS_EOS, ids, d);
-    else if (rc == 0)
-        rc = chat_prompt(o, s, prompt, n, ids, d);
-    sn_free(text);
-    return rc;
-}
-
-static int answer(struct generate_opts *o, const struct cli_session *s, const struct sn_ids *prompt,
-                  struct sn_answer *a, struct sn_diag *d)
-{
-    struct output out = {.o = o, .tokenizer = sn_llm_tokenizer(s->llm)};
-    if (o->sampling.cfg.n_logprobs)
-        out.logprobs = json_array();
-    struct sn_generate g = {.llm = s->llm, .engine = s->engine,
-                            .sampling = cli_sampling_cfg(&o->sampling), .fn = on_token,
-                            .ctx = &out, .stop = cli_interrupted};
-    int rc = sn_seq_new(s->engine, &g.seq, d);
-    if (rc == 0)
-        rc = sn_generate(&g, prompt->v, prompt->n, a, d);
-    if (rc == 0 && out.failed && !ferror(stdout))
-        rc = sn_fail(d, SN_ENOMEM, "the answer's text");
-    if (rc == 0)
-        rc = print_answer(&out, a, s->load_s, d);
-    sn_ids_fini(&out.ids);
-    sn_strbuf_fini(&out.text);
-    json_decref(out.logprobs);
-    return rc;
-}
-
-static int generate(struct generate_opts *o, struct sn_answer *a, struct sn_diag *d)
-{
-    struct cli_session s;
-    struct sn_ids prompt = {0};
-    int rc = cli_session_open(&o->model, NULL, &s, d);
-    if (rc == 0)
-        rc = make_prompt(o, &s, &prompt, d);
-    if (rc == 0)
-        rc = answer(o, &s, &prompt, a, d);
-    sn_ids_fini(&prompt);
-    cli_session_close(&s);
-    return rc;
-}
-
-static int check(const struct cli_parser *p, const struct generate_opts *o)
-{
-    const int status = cli_check_model(p, &o->model);
+    const int status = cli_answer_check(p, o);
     if (status != CLI_GO)
         return status;
     if (p->n_args)
         return cli_usage(p, "unexpected argument '%s' (the prompt is given with -p)", p->args[0]);
     if (!!o->prompt + !!o->file + !!o->tokens != 1)
         return cli_usage(p, "one of -p, -f and --tokens is needed");
-    if (o->ids && o->json)
-        return cli_usage(p, "--ids and --json exclude each other");
-    if (o->sampling.cfg.n_logprobs && !o->json)
-        return cli_usage(p, "--logprobs needs --json");
+    if (o->tokens && o->pictures.n_images)
+        return cli_usage(p, "--tokens are the whole prompt: there is no place for --image");
     if ((o->raw || o->tokens) && (o->system || o->template))
         return cli_usage(p, "--system and --template need a chat prompt, not --raw or --tokens");
     return CLI_GO;
 }
 
-static void add_prompt_options(struct cli_parser *p, struct generate_opts *o)
+static void add_prompt_options(struct cli_parser *p, struct cli_answer_opts *o)
 {
     const struct cli_option list[] = {
         {'p', "prompt", CLI_STRING, &o->prompt, "TEXT", "what to answer", 0, 0, NULL},
@@ -214,27 +30,6 @@ static void add_prompt_options(struct cli_parser *p, struct generate_opts *o)
          "a prompt of token ids: 1,2,3; implies --raw", 0, 0, NULL},
         {0, "raw", CLI_FLAG, &o->raw, NULL,
          "continue the prompt as it is, without chat template", 0, 0, NULL},
-        {0, "system", CLI_STRING, &o->system, "TEXT", "the system message", 0, 0, NULL},
-        {0, "template", CLI_STRING, &o->template, "NAME",
-         "a chat template by name or file (the model's own)", 0, 0, NULL},
-        {'n', "max-tokens", CLI_U32, &o->sampling.cfg.max_tokens, "N",
-         "most tokens of the answer (512; 0: what fits)", 0, UINT32_MAX, NULL},
-    };
-    for (size_t i = 0; i < SN_COUNT(list); i++)
-        cli_add(p, list[i]);
-}
-
-static void add_output_options(struct cli_parser *p, struct generate_opts *o)
-{
-    const struct cli_option list[] = {
-        {0, "ids", CLI_FLAG, &o->ids, NULL,
-         "print token ids (with the end token), not text", 0, 0, NULL},
-        {0, "json", CLI_FLAG, &o->json, NULL,
-         "print text, ids, why it ended, counts and times", 0, 0, NULL},
-        {0, "logprobs", CLI_U32, &o->sampling.cfg.n_logprobs, "K",
-         "with --json: the K likeliest of each token", 0, 20, NULL},
-        {'v', "verbose", CLI_FLAG, &o->verbose, NULL,
-         "counts and times on standard error", 0, 0, NULL},
     };
     for (size_t i = 0; i < SN_COUNT(list); i++)
         cli_add(p, list[i]);
@@ -242,14 +37,15 @@ static void add_output_options(struct cli_parser *p, struct generate_opts *o)
 
 int cmd_generate(int argc, char **argv)
 {
-    struct generate_opts o = {.sampling.cfg.max_tokens = 512};
+    struct cli_answer_opts o = {.sampling.cfg.max_tokens = 512};
     struct cli_parser p = {
         .command = "generate",
         .synopsis = "-m MODEL (-p TEXT | -f FILE | --tokens IDS) [OPTION]...",
         .about =
             "Answers a prompt and prints the answer as it is made. The prompt becomes one user turn\n"
             "of the model's chat template; with --raw it is continued as it is (the texts of\n"
-            "control tokens are recognised, the beginning token is added as the file says).",
+            "control tokens are recognised, the beginning token is added as the file says, and pictures\n"
+            "stand where it has <__media__>, in order; without it they come first).",
         .examples =
             "  sensorium generate -m smollm2 -p 'What is the capital of France?'\n"
             "  sensorium generate -m smollm2 --raw -p 'Once upon a time' --temperature 0.8 --seed 7\n"
@@ -257,22 +53,17 @@ int cmd_generate(int argc, char **argv)
     };
     cli_add_model(&p, &o.model);
     add_prompt_options(&p, &o);
+    cli_add_chat(&p, &o);
+    cli_add_pictures(&p, &o.pictures);
     cli_add_sampling(&p, &o.sampling);
-    add_output_options(&p, &o);
+    cli_add_answer_output(&p, &o);
     cli_add_compute(&p, &o.model);
     cli_add_context(&p, &o.model);
     int status = cli_parse(&p, argc, argv);
     if (status == CLI_GO)
         status = check(&p, &o);
-    if (status == CLI_GO) {
-        struct sn_diag d;
-        sn_diag_init(&d);
-        struct sn_answer a = {0};
-        cli_catch_interrupt();
-        status = generate(&o, &a, &d) < 0 ? cli_report(&d) : CLI_OK;
-        if (status == CLI_OK && *cli_interrupted)
-            status = CLI_INTERRUPTED;
-    }
-    cli_sampling_fini(&o.sampling);
+    if (status == CLI_GO)
+        status = cli_answer(&o);
+    cli_answer_opts_fini(&o);
     return status;
 }

@@ -3,11 +3,13 @@
 /* The commands of `sensorium`: one file each, cmd_<name>.c. argv[0] is the command's name; the
  * result is the exit status (enum cli_status). */
 
+int cmd_ask(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_chat(int argc, char **argv);
 int cmd_convert(int argc, char **argv);
 int cmd_detokenize(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_encode(int argc, char **argv);
 int cmd_generate(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_logits(int argc, char **argv);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "model/chat_open.h"
+#include "pipeline/chat_media.h"
 
 int cli_conversation_open(const struct cli_session *s, const char *template, const char *system,
                           struct cli_conversation *c, struct sn_diag *d)
@@ -42,6 +43,41 @@ int cli_conversation_add(struct cli_conversation *c, const char *role, const cha
     if (!message || json_array_append_new(c->messages, message) != 0)
         return sn_fail(d, SN_ENOMEM, "a message of %zu bytes", n);
     return 0;
+}
+
+int cli_conversation_add_seen(struct cli_conversation *c, size_t n_media, const char *text, size_t n,
+                              struct sn_diag *d)
+{
+    if (!n_media)
+        return cli_conversation_add(c, "user", text, n, d);
+    json_t *said = json_stringn(text, n), *parts = json_array();
+    if (!said || !parts) {
+        json_decref(said);
+        json_decref(parts);
+        return sn_fail(d, SN_EINVAL, "the user's message is not UTF-8 text");
+    }
+    for (size_t i = 0; i < n_media; i++)
+        json_array_append_new(parts, json_pack("{s:s}", "type", "image"));
+    json_array_append_new(parts, json_pack("{s:s, s:o}", "type", "text", "text", said));
+    json_t *message = json_pack("{s:s, s:o}", "role", "user", "content", parts);
+    if (!message || json_array_append_new(c->messages, message) != 0)
+        return sn_fail(d, SN_ENOMEM, "a message of %zu bytes", n);
+    return 0;
+}
+
+int cli_conversation_prompt(const struct cli_conversation *c, const struct cli_session *s,
+                            const struct sn_medium *media, size_t n_media, struct sn_prompt *out,
+                            struct sn_diag *d)
+{
+    const struct sn_chat_media m = {.chat = c->chat, .tokenizer = sn_llm_tokenizer(s->llm),
+                                    .media = media, .n_media = n_media,
+                                    .width = sn_llm_n_embd(s->llm)};
+    if (n_media)
+        return sn_chat_media_fuse(&m, c->messages, out, d);
+    struct sn_ids ids = {0};
+    const int rc = cli_conversation_ids(c, &ids, d);
+    *out = (struct sn_prompt){.tokens = ids.v, .n = ids.n};
+    return rc;
 }
 
 void cli_conversation_drop(struct cli_conversation *c)

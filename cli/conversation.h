@@ -2,7 +2,9 @@
 #define SN_CLI_CONVERSATION_H
 /* A conversation: messages, and the prompt that a chat template makes of them. */
 
+#include "base/prompt.h"
 #include "cli/session.h"
+#include "fusion/fuse.h"
 
 #include <jansson.h>
 
@@ -20,6 +22,9 @@ void cli_conversation_close(struct cli_conversation *c);
 /* role: "user", "assistant". Text that is not UTF-8 is -SN_EINVAL. */
 int cli_conversation_add(struct cli_conversation *c, const char *role, const char *text, size_t n,
                          struct sn_diag *d);
+/* A user's message after n_media media. */
+int cli_conversation_add_seen(struct cli_conversation *c, size_t n_media, const char *text, size_t n,
+                              struct sn_diag *d);
 /* Takes the newest message back. */
 void cli_conversation_drop(struct cli_conversation *c);
 /* Forgets all messages but the system's. */
@@ -28,5 +33,10 @@ void cli_conversation_reset(struct cli_conversation *c);
 /* The whole prompt, up to where the assistant is to speak; replaces *ids. What stands in messages
  * never becomes a control token. */
 int cli_conversation_ids(const struct cli_conversation *c, struct sn_ids *ids, struct sn_diag *d);
+
+/* The same with the media of all messages, in order. sn_prompt_fini() ends *out. */
+int cli_conversation_prompt(const struct cli_conversation *c, const struct cli_session *s,
+                            const struct sn_medium *media, size_t n_media, struct sn_prompt *out,
+                            struct sn_diag *d);
 
 #endif

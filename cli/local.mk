@@ -2,12 +2,15 @@
 noinst_LIBRARIES += cli/libcli.a
 cli_libcli_a_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(UTF8PROC_CFLAGS) $(READLINE_CFLAGS)
 cli_libcli_a_SOURCES = \
+  cli/answer.c cli/answer.h \
   cli/bandwidth.c cli/bandwidth.h \
+  cli/cmd_ask.c \
   cli/cmd_bench.c \
   cli/cmd_chat.c \
   cli/cmd_convert.c \
   cli/cmd_detokenize.c \
   cli/cmd_doctor.c \
+  cli/cmd_encode.c \
   cli/cmd_generate.c \
   cli/cmd_inspect.c \
   cli/cmd_logits.c \
@@ -21,8 +24,10 @@ cli_libcli_a_SOURCES = \
   cli/inspect.h cli/inspect_gguf.c cli/inspect_safetensors.c \
   cli/json.c cli/json.h \
   cli/machine.c cli/machine.h \
+  cli/npy.c cli/npy.h \
   cli/options.c cli/options.h \
   cli/perplexity.c cli/perplexity.h \
+  cli/pictures.c cli/pictures.h \
   cli/progress.c cli/progress.h \
   cli/quantize.c cli/quantize.h \
   cli/quantize_plan.c \
@@ -31,7 +36,7 @@ cli_libcli_a_SOURCES = \
   cli/terminal.c cli/terminal.h \
   cli/text.c cli/text.h \
   cli/transcript.c cli/transcript.h
-LIBCLI = cli/libcli.a $(LIBPIPELINE) $(LIBMEDIA) $(LIBLLM) $(LIBMODEL) $(READLINE_LIBS)
+LIBCLI = cli/libcli.a $(LIBPIPELINE) $(LIBMEDIA) $(READLINE_LIBS)
 
 bin_PROGRAMS += sensorium
 sensorium_SOURCES = cli/main.c

@@ -17,6 +17,7 @@ struct command {
 
 static const struct command commands[] = {
     {"generate", cmd_generate, "text that continues or answers a prompt"},
+    {"ask", cmd_ask, "what a model says about pictures"},
     {"chat", cmd_chat, "a conversation"},
     {"transcribe", cmd_transcribe, "what is said in recordings and videos"},
     {"pull", cmd_pull, "download a model of the catalogue"},
@@ -26,6 +27,7 @@ static const struct command commands[] = {
     {"perplexity", cmd_perplexity, "how well a model predicts a text"},
     {"tokenize", cmd_tokenize, "text to token ids"},
     {"detokenize", cmd_detokenize, "token ids to text"},
+    {"encode", cmd_encode, "what a model's encoder makes of a picture"},
     {"logits", cmd_logits, "the model's raw output, as a NumPy file"},
     {"bench", cmd_bench, "how fast a model runs here"},
     {"doctor", cmd_doctor, "what Sensorium finds on this machine"},

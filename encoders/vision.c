@@ -20,6 +20,7 @@ enum { ROWS_TOGETHER = 16384, ROWS_PIECE = 1024 };
 struct pass {
     struct sn_vision *v;
     const struct sn_vision_grid *grid;
+    struct sn_vision_size px;      /* of a view; what is over whole patches is not looked at */
     size_t n_views, n_rows;        /* views of grid->n_rows each */
     struct sn_kv *kv;
     struct sn_kv_rows seen, seen_all; /* (n_rows): within windows; the whole view */
@@ -146,10 +147,10 @@ static void run_layer(const struct pass *p, uint32_t il)
 /* --- before and after the layers --- */
 
 /* The pixels of a patch, channel by channel and row by row: the convolution is a product then. */
-static void unfold(const struct sn_vision *v, const struct sn_vision_grid *g, const float *pixels,
-                   size_t row, float *out)
+static void unfold(const struct pass *p, const float *pixels, size_t row, float *out)
 {
-    const size_t side = v->h.patch, w = (size_t)g->w * side, h = (size_t)g->h * side;
+    const struct sn_vision_grid *g = p->grid;
+    const size_t side = p->v->h.patch, w = p->px.w, h = p->px.h;
     const size_t x = (size_t)g->raster[row] % g->w, y = (size_t)g->raster[row] / g->w;
     for (size_t c = 0; c < 3; c++)
         for (size_t i = 0; i < side; i++, out += side)
@@ -163,14 +164,14 @@ static void embed(const struct pass *p, const float *pixels, float *host, float 
     const struct sn_vision *v = p->v;
     const struct sn_vision_grid *g = p->grid;
     const size_t e = v->h.n_embd, n_in = v->w.patch.n_in, n_class = v->h.class_token;
-    const size_t view_floats = n_in * (g->n_rows - n_class);
+    const size_t view_floats = (size_t)3 * p->px.w * p->px.h;
     for (size_t i = 0; i < p->n_views; i++) {
         float *const h = p->h + i * g->n_rows * e;
         sn_device_upload(v->dev, h, g->start, g->n_rows * e * sizeof *h);
         for (size_t r = n_class, n; r < g->n_rows; r += n) {
             n = sn_min(ROWS_PIECE, g->n_rows - r);
             for (size_t j = 0; j < n; j++)
-                unfold(v, g, pixels + i * view_floats, r + j, host + j * n_in);
+                unfold(p, pixels + i * view_floats, r + j, host + j * n_in);
             sn_device_upload(v->dev, patches, host, n * n_in * sizeof *host);
             sn_linear_onto(v->dev, &v->w.patch, h + r * e, patches, n);
         }
@@ -258,15 +259,18 @@ static void fill_rows(struct pass *p, size_t view_pages)
     p->seen_all = (struct sn_kv_rows){p->n_rows, p->pages, p->pos, p->zero, p->end};
 }
 
-static int new_pass(struct sn_vision *v, const struct sn_vision_grid *g, size_t n_views,
-                    struct pass *p, struct sn_diag *d)
+/* *p has its first four fields already. */
+static int new_pass(struct pass *p, struct sn_diag *d)
 {
+    struct sn_vision *v = p->v;
+    const struct sn_vision_grid *g = p->grid;
+    const size_t n_views = p->n_views;
     const struct sn_vision_hparams *h = &v->h;
     const size_t view_pages = (g->n_rows + SN_KV_PAGE - 1) / SN_KV_PAGE;
     const size_t widest = sn_max(sn_max(h->n_embd, h->n_ff), sn_max((size_t)h->n_heads * h->head,
                                                                    v->w.patch.n_in));
     const struct sn_kv_shape shape = {h->n_heads, h->head, h->head};
-    *p = (struct pass){.v = v, .grid = g, .n_views = n_views, .n_rows = n_views * g->n_rows};
+    p->n_rows = n_views * g->n_rows;
     int rc = 0;
     if (!take_rows(p, view_pages) || !take_activations(p))
         rc = sn_fail(d, SN_ENOMEM, "vision: %zu views of %u x %u patches", n_views, g->w, g->h);
@@ -296,11 +300,12 @@ static int embed_pixels(struct pass *p, const float *pixels, struct sn_diag *d)
     return rc;
 }
 
-static int run_pass(struct sn_vision *v, const struct sn_vision_grid *g, size_t n_views,
-                    const float *pixels, float *out, const volatile int *stop, struct sn_diag *d)
+static int run_pass(const struct pass *views, const float *pixels, float *out,
+                    const volatile int *stop, struct sn_diag *d)
 {
-    struct pass p;
-    int rc = new_pass(v, g, n_views, &p, d);
+    struct pass p = *views;
+    struct sn_vision *v = p.v;
+    int rc = new_pass(&p, d);
     if (rc < 0) return rc;
     rc = embed_pixels(&p, pixels, d);
     for (uint32_t il = 0; il < v->h.n_layers && rc == 0; il++) {
@@ -314,30 +319,30 @@ static int run_pass(struct sn_vision *v, const struct sn_vision_grid *g, size_t 
 
 /* --- pictures --- */
 
-/* n views of one shape, from `pixels` on; *out goes on behind what they gave. */
-static int encode_alike(struct sn_vision *v, const struct sn_vision_grid *g, size_t n,
-                        const float *pixels, float **out, const volatile int *stop,
-                        struct sn_diag *d)
+/* All views of one shape, from `pixels` on; *out goes on behind what they gave. */
+static int encode_alike(const struct pass *all, const float *pixels, float **out,
+                        const volatile int *stop, struct sn_diag *d)
 {
-    const size_t together = sn_max(ROWS_TOGETHER / g->n_rows, 1);
-    const size_t view_floats = v->w.patch.n_in * g->w * g->h;
+    const size_t together = sn_max(ROWS_TOGETHER / all->grid->n_rows, 1);
+    const size_t view_floats = (size_t)3 * all->px.w * all->px.h;
+    struct pass some = *all;
     int rc = 0;
-    for (size_t i = 0, m; i < n && rc == 0; i += m) {
-        m = sn_min(together, n - i);
-        rc = run_pass(v, g, m, pixels + i * view_floats, *out, stop, d);
-        *out += m * rows_out(v, g) * v->h.n_embd;
+    for (size_t i = 0; i < all->n_views && rc == 0; i += some.n_views) {
+        some.n_views = sn_min(together, all->n_views - i);
+        rc = run_pass(&some, pixels + i * view_floats, *out, stop, d);
+        *out += some.n_views * rows_out(all->v, all->grid) * all->v->h.n_embd;
     }
     return rc;
 }
 
-/* Views i.. that have view i's grid. */
+/* Views i.. of view i's size. */
 static size_t count_alike(const struct sn_vision_plan *plan, size_t i)
 {
     const struct sn_vision_shape *s = sn_vision_plan_view(plan, i).shape;
     size_t n = 1;
     for (; i + n < plan->n_views; n++) {
         const struct sn_vision_shape *t = sn_vision_plan_view(plan, i + n).shape;
-        if (t->grid_w != s->grid_w || t->grid_h != s->grid_h) break;
+        if (t->px.w != s->px.w || t->px.h != s->px.h) break;
     }
     return n;
 }
@@ -361,7 +366,8 @@ int sn_vision_encode(struct sn_vision *v, const struct sn_vision_pixels *in, str
         n = count_alike(&in->plan, i);
         rc = sn_vision_grid_init(v, view.shape->grid_w, view.shape->grid_h, &g, d);
         if (rc < 0) break;
-        rc = encode_alike(v, &g, n, in->x + view.offset, &at, stop, d);
+        const struct pass all = {.v = v, .grid = &g, .px = view.shape->px, .n_views = n};
+        rc = encode_alike(&all, in->x + view.offset, &at, stop, d);
         sn_vision_grid_fini(&g);
     }
     if (rc < 0) sn_features_fini(out);

@@ -76,6 +76,8 @@ int sn_vision_pre_read(const struct sn_gguf *g, const struct sn_vision_hparams *
     uint32_t size = 0;
     if (rc == 0) rc = opt_u32(g, "clip.vision.preproc_image_size", &size, d);
     if (rc == 0 && size && pre->rule == SN_VISION_CROP) put_crop(pre, size);
+    if (rc == 0 && pre->rule == SN_VISION_BETWEEN)
+        rc = opt_u32(g, "clip.vision.preproc_min_image_size", &pre->shortest_edge, d);
     if (rc == 0 && size && pre->rule != SN_VISION_CROP) pre->longest_edge = size;
     if (rc == 0) rc = opt_u32(g, "clip.vision.preproc_min_tiles", &pre->min_tiles, d);
     if (rc == 0) rc = opt_u32(g, "clip.vision.preproc_max_tiles", &pre->max_tiles, d);

@@ -65,6 +65,11 @@ static int flush(struct sn_fusing *w)
 
 static int add_text(struct sn_fusing *w, const char *s, const uint8_t *plain, size_t n)
 {
+    if (w->apart && n && !strchr(" \t\n\v\f\r<", s[0])) {
+        sn_strbuf_putc(&w->text, ' ');
+        sn_strbuf_putc(&w->plain, 0);
+    }
+    w->apart = w->apart && !n;
     sn_strbuf_append(&w->text, s, n);
     for (size_t i = 0; i < n; i++) sn_strbuf_putc(&w->plain, plain ? (char)plain[i] : 0);
     return w->text.failed || w->plain.failed ? no_memory(w) : 0;

@@ -16,6 +16,7 @@ struct sn_fusing {
     size_t cap_at, cap_spans;
     int32_t next;                 /* position of the next token, where there are such */
     bool begun, positions;
+    bool apart;                   /* a word that follows gets a space before it (Idefics2) */
     const struct sn_medium *medium;
     size_t medium_row;            /* of the medium in work: rows already put */
 };

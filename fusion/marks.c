@@ -58,7 +58,9 @@ static int lay_idefics2(struct sn_fusing *w, const struct sn_medium *m)
     const bool shared = w->text.len >= n && !memcmp(w->text.data + w->text.len - n, fake, n);
     int rc = shared ? 0 : sn_fusing_text(w, fake);
     if (rc == 0) rc = lay_views(w, m);
-    return rc < 0 ? rc : sn_fusing_text(w, fake);
+    if (rc == 0) rc = sn_fusing_text(w, fake);
+    w->apart = true;
+    return rc;
 }
 
 /* MiniCPM-V 2.6: the overview, then the slices line by line. */

@@ -16,6 +16,10 @@ static int gathered_grid(const struct sn_projector *p, struct sn_grid in, struct
 {
     const uint32_t s = p->side;
     *out = in;
+    if (p->resampler) {
+        *out = (struct sn_grid){sn_resampler_n_queries(p->resampler), 1};
+        return 0;
+    }
     switch (p->gather) {
     case SN_GATHER_NONE: return 0;
     case SN_GATHER_RUN: out->w = (in.w + s - 1) / s; return 0;
@@ -221,6 +225,7 @@ int sn_projector_run(struct sn_projector *p, const struct sn_features *in, const
     *out = (struct sn_features){0};
     int rc = check_in(p, in, views, d);
     if (rc == 0) rc = sn_projector_views(p, views, out_views, d);
+    if (rc == 0 && p->resampler) return sn_resampler_run(p->resampler, in, views, out, d);
     /* one row more, of zeros, where something may be gathered from it */
     if (rc == 0) rc = take_rows(p, in->n_rows + (p->gather != SN_GATHER_NONE), in->n_cols, &r, d);
     if (rc < 0) return rc;
@@ -316,6 +321,7 @@ void sn_projector_free(struct sn_projector **pp)
     free_norm(p->dev, &p->second_norm);
     sn_linear_fini(p->dev, &p->first);
     sn_linear_fini(p->dev, &p->second);
+    sn_resampler_free(&p->resampler);
     sn_free(p);
     *pp = NULL;
 }

@@ -10,6 +10,7 @@
  * Kinds (projector_kinds.c) say which tensors fill them. */
 
 #include "fusion/projector.h"
+#include "fusion/resampler.h"
 #include "model/linear.h"
 
 enum sn_gather {
@@ -42,6 +43,7 @@ struct sn_projector {
     enum sn_act act;
     bool gated;              /* act(second half) * first half */
     struct sn_linear first, second; /* second.w NULL: none */
+    struct sn_resampler *resampler; /* it alone, and no steps; or NULL */
 };
 
 extern const struct sn_projector_kind sn_projector_kinds[];

@@ -122,6 +122,16 @@ static int load_internvl(const struct sn_taker *t, struct sn_projector *p)
     return rc < 0 ? rc : take_mlp(t, p, n_in, "mm.model.mlp.1", "mm.model.mlp.3");
 }
 
+static int load_idefics2(const struct sn_taker *t, struct sn_projector *p)
+{
+    return sn_resampler_open(t, true, p->width_in, p->width, &p->resampler);
+}
+
+static int load_minicpmv(const struct sn_taker *t, struct sn_projector *p)
+{
+    return sn_resampler_open(t, false, p->width_in, p->width, &p->resampler);
+}
+
 /* --- hearing --- */
 
 /* Stacked frames, SwiGLU whose second half is the gate (Ultravox v0.5). */
@@ -164,6 +174,8 @@ const struct sn_projector_kind sn_projector_kinds[] = {
     {"qwen2.5vl_merger", SN_SENSE_SIGHT, load_qwen25vl},
     {"pixtral", SN_SENSE_SIGHT, load_pixtral},
     {"internvl", SN_SENSE_SIGHT, load_internvl},
+    {"idefics2", SN_SENSE_SIGHT, load_idefics2},
+    {"resampler", SN_SENSE_SIGHT, load_minicpmv},
     {"ultravox", SN_SENSE_HEARING, load_ultravox},
     {"qwen2a", SN_SENSE_HEARING, load_qwen2audio},
     {"voxtral", SN_SENSE_HEARING, load_voxtral},

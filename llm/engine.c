@@ -125,9 +125,9 @@ static bool new_rows(struct sn_rows *r, size_t n)
     r->pages = sn_malloc_array(n, sizeof *r->pages);
     r->pos = sn_malloc_array(n, sizeof *r->pos);
     r->hi = sn_malloc_array(n, sizeof *r->hi);
+    r->at = sn_malloc_array(n, sizeof *r->at);
     r->memory_pages = sn_malloc_array(n, sizeof *r->memory_pages);
     r->memory_hi = sn_malloc_array(n, sizeof *r->memory_hi);
-    r->at = sn_malloc_array(n, sizeof *r->at);
     r->lo[0] = sn_malloc_array(n, sizeof *r->lo[0]);
     r->lo[1] = sn_malloc_array(n, sizeof *r->lo[1]);
     return r->index && r->pages && r->memory_pages && r->memory_hi && r->pos && r->hi && r->at &&
@@ -267,9 +267,9 @@ static void free_rows(struct sn_rows *r)
     sn_free(r->pages);
     sn_free(r->pos);
     sn_free(r->hi);
+    sn_free(r->at);
     sn_free(r->memory_pages);
     sn_free(r->memory_hi);
-    sn_free(r->at);
     sn_free(r->lo[0]);
     sn_free(r->lo[1]);
 }

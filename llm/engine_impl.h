@@ -21,9 +21,9 @@ struct sn_seq {
     size_t n_tokens;      /* in the cache */
     size_t n_pages;       /* = pages for n_tokens, between steps */
     int32_t *pages;       /* (pages_max) */
-    int32_t memory;       /* what it looks at; -1: nothing */
     struct sn_shift *shifts; /* (n_shifts) in order */
     size_t n_shifts, cap_shifts;
+    int32_t memory;       /* what it looks at; -1: nothing */
     int32_t replaced;     /* during a step: the shared page that its last one is a copy of; or -1 */
 };
 

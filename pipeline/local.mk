@@ -9,4 +9,4 @@ pipeline_libpipeline_a_SOURCES = \
   pipeline/transcribe.c pipeline/transcribe.h pipeline/transcribe_impl.h \
   pipeline/transcribe_segments.c \
   pipeline/transcribe_words.c
-LIBPIPELINE = pipeline/libpipeline.a fusion/libfusion.a $(LIBENCODERS) $(LIBLLM)
+LIBPIPELINE = pipeline/libpipeline.a fusion/libfusion.a llm/libllm.a $(LIBENCODERS) $(LIBLLM)

@@ -129,8 +129,8 @@ static void read_medium(const json_t *j, struct mm_medium *m)
     copy_text(j, "file", m->file, sizeof m->file);
     m->rows = (uint32_t)number(j, "rows");
     m->cols = (uint32_t)number(j, "cols");
-    const json_t *grid = json_object_get(j, "grid_thw");
-    for (size_t i = 0; i < json_array_size(grid) && i < 3; i++)
+    const json_t *grid = json_object_get(j, "grid");
+    for (size_t i = 0; i < json_array_size(grid) && i < 2; i++)
         m->grid[i] = (uint32_t)json_integer_value(json_array_get(grid, i));
     pair(j, "encoder", m->encoder);
     pair(j, "projector", m->projector);
@@ -216,8 +216,10 @@ struct sn_views mm_views(const char *family, const struct mm_golden *g, size_t i
     assert_int_equal(pixels.rank, 4);
     const size_t n_views = pixels.shape[0], per_view = m->encoder[1] / n_views;
     const double patch = sqrt((double)(pixels.shape[2] * pixels.shape[3]) / (double)per_view);
-    const struct sn_grid grid = {(uint32_t)((double)pixels.shape[3] / patch + 0.5),
-                                 (uint32_t)((double)pixels.shape[2] / patch + 0.5)};
+    struct sn_grid grid = {m->grid[1], m->grid[0]};
+    if (!grid.w)
+        grid = (struct sn_grid){(uint32_t)((double)pixels.shape[3] / patch + 0.5),
+                                (uint32_t)((double)pixels.shape[2] / patch + 0.5)};
     mm_array_free(&pixels);
     assert_int_equal((size_t)grid.w * grid.h, per_view);
     return (struct sn_views){.rows = m->rows, .cols = m->cols, .tile = grid, .whole = grid,

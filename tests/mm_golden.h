@@ -28,7 +28,7 @@ enum { MM_MEDIA_MAX = 4, MM_TOKENS_MAX = 4096, MM_SPANS_MAX = 256 };
 struct mm_medium {
     char file[64];
     uint32_t rows, cols;    /* tiles; 0: one view */
-    uint32_t grid[3];       /* patches: time, height, width; 0: not said */
+    uint32_t grid[2];       /* patches: height, width; 0: not said */
     size_t encoder[2], projector[2]; /* first row, number of rows */
 };
 struct mm_span {

@@ -5,8 +5,8 @@ import re
 
 from program import PROGRAM, TINY, check, main, run, status
 
-COMMANDS = ("generate", "chat", "pull", "inspect", "quantize", "perplexity", "tokenize",
-            "detokenize", "logits", "bench", "doctor")
+COMMANDS = ("generate", "ask", "chat", "pull", "inspect", "quantize", "perplexity", "tokenize",
+            "detokenize", "encode", "logits", "bench", "doctor")
 
 # Arguments that are wrong, and a word that the error must have.
 WRONG = (

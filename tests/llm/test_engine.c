@@ -372,7 +372,7 @@ static void a_bad_step_changes_nothing(void **state)
     step(e, s, a, 50, 0, NULL);
     ok(sn_seq_fork(e, s, 50, &x, &d), &d); /* so that a step would have to copy */
     const int32_t past[] = {3, (int32_t)f.n_vocab}, minus[] = {-1};
-#define CHUNK(id, ids, count, wanted) {.seq = id, .tokens = ids, .n = count, .n_logits = wanted}
+#define C(i, t, count, wanted) {.seq = (i), .tokens = (t), .n = (count), .n_logits = (wanted)}
     const struct {
         struct sn_chunk c[2];
         size_t n;
@@ -380,19 +380,19 @@ static void a_bad_step_changes_nothing(void **state)
         const char *text;
         bool no_place;
     } bad[] = {
-        {{CHUNK(x, a, 3, 3), CHUNK(77, a, 1, 0)}, 2, -SN_EINVAL, "no sequence 77", false},
-        {{CHUNK(x, a, 3, 3), CHUNK(-1, a, 1, 0)}, 2, -SN_EINVAL, "no sequence -1", false},
-        {{CHUNK(x, a, 3, 3), CHUNK(x, a, 1, 0)}, 2, -SN_EINVAL, "twice", false},
-        {{CHUNK(x, a, 3, 3), CHUNK(other, past, 2, 0)}, 2, -SN_EINVAL, "token 283", false},
-        {{CHUNK(x, a, 3, 3), CHUNK(other, minus, 1, 1)}, 2, -SN_EINVAL, "token -1", false},
-        {{CHUNK(x, a, 3, 4)}, 1, -SN_EINVAL, "4 of 3", false},
-        {{CHUNK(x, a, 0, 0)}, 1, -SN_EINVAL, "0 of 0", false},
-        {{CHUNK(x, a, 3, 3)}, 1, -SN_EINVAL, "no place", true},
-        {{CHUNK(other, a, 3, 3), CHUNK(x, a, 15, 0)}, 2, -SN_ELIMIT, "50 tokens and 15 more; the context is 64",
-         false},
-        {{CHUNK(x, a, 3, 3), CHUNK(other, a, 5, 0)}, 2, -SN_EFULL, "1 more cache pages", false},
+        {{C(x, a, 3, 3), C(77, a, 1, 0)}, 2, -SN_EINVAL, "no sequence 77", false},
+        {{C(x, a, 3, 3), C(-1, a, 1, 0)}, 2, -SN_EINVAL, "no sequence -1", false},
+        {{C(x, a, 3, 3), C(x, a, 1, 0)}, 2, -SN_EINVAL, "twice", false},
+        {{C(x, a, 3, 3), C(other, past, 2, 0)}, 2, -SN_EINVAL, "token 283", false},
+        {{C(x, a, 3, 3), C(other, minus, 1, 1)}, 2, -SN_EINVAL, "token -1", false},
+        {{C(x, a, 3, 4)}, 1, -SN_EINVAL, "4 of 3", false},
+        {{C(x, a, 0, 0)}, 1, -SN_EINVAL, "0 of 0", false},
+        {{C(x, a, 3, 3)}, 1, -SN_EINVAL, "no place", true},
+        {{C(other, a, 3, 3), C(x, a, 15, 0)}, 2, -SN_ELIMIT,
+         "50 tokens and 15 more; the context is 64", false},
+        {{C(x, a, 3, 3), C(other, a, 5, 0)}, 2, -SN_EFULL, "1 more cache pages", false},
     };
-#undef CHUNK
+#undef C
     for (size_t i = 0; i < SN_COUNT(bad); i++) {
         assert_int_equal(sn_engine_pages_free(e), 1);
         const int rc = sn_engine_step(e, bad[i].c, bad[i].n, bad[i].no_place ? NULL : got, NULL, &d);

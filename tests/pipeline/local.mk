@@ -22,3 +22,7 @@ TESTS += tests/pipeline/test_sight_hostile
 tests_pipeline_test_sight_hostile_SOURCES = tests/pipeline/test_sight_hostile.c $(MM_GOLDEN)
 tests_pipeline_test_sight_hostile_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
 tests_pipeline_test_sight_hostile_LDADD = $(LIBPIPELINE) $(TEST_LIBS)
+
+# SENSORIUM says what to test.
+dist_check_SCRIPTS += tests/pipeline/pictures.py
+TESTS += tests/pipeline/pictures.py

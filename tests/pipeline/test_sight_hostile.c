@@ -178,7 +178,8 @@ static void errors_name_the_thing(void **state)
         {"llava", {.tensor = "mm.0.weight", .how = TURN}, -SN_EFORMAT, "mm.0.weight"},
         {"llava", {.tensor = "v.position_embd.weight", .how = SHORTEN}, -SN_EUNSUPPORTED, "positions"},
         {"idefics3", {.key = "clip.vision.projector.scale_factor", .value = 5}, -SN_EFORMAT, "mm.model.fc"},
-        {"qwen2vl", {.key = "clip.vision.spatial_merge_size", .value = 0}, -SN_ELIMIT, "merge"},
+        {"gemma3v", {.key = "clip.vision.projector.scale_factor", .value = 99}, -SN_EFORMAT, "merge"},
+        {"qwen2vl", {.tensor = "v.post_ln.weight", .how = LEAVE_OUT}, -SN_ENOENT, "v.post_ln.weight"},
     };
     for (size_t i = 0; i < SN_COUNT(cases); i++) {
         char file[512], name[64];

@@ -67,6 +67,7 @@ class Idefics2(Family):
         keys = vit_keys(cfg.vision_config, cfg.text_config.hidden_size, "idefics2", HALF, HALF,
                         cfg.vision_config.layer_norm_eps)
         keys.update({"use_gelu": True, "vision.preproc_image_size": EDGES[1],
+                     "vision.preproc_min_image_size": EDGES[0],
                      "vision.resampler.block_count": p.resampler_depth,
                      "vision.resampler.head_count": p.resampler_n_heads,
                      "vision.resampler.head_count_kv": p.num_key_value_heads,

@@ -1,0 +1,35 @@
+#include "config.h"
+#include "cli/commands.h"
+
+#include "cli/answer.h"
+
+int cmd_ask(int argc, char **argv)
+{
+    struct cli_answer_opts o = {.sampling.cfg.max_tokens = 512};
+    struct cli_parser p = {
+        .command = "ask",
+        .synopsis = "-m MODEL [--mmproj FILE] [--image FILE]... PROMPT",
+        .about = "Answers a question about pictures, or about nothing but itself.",
+        .examples = "  sensorium ask -m smolvlm.gguf --image photo.jpg 'What is this?'\n"
+                    "  sensorium ask -m qwen2-vl.gguf --mmproj mmproj.gguf --image a.png --image b.png \\\n"
+                    "      'What has changed?'\n",
+    };
+    cli_add_model(&p, &o.model);
+    cli_add_pictures(&p, &o.pictures);
+    cli_add_chat(&p, &o);
+    cli_add_sampling(&p, &o.sampling);
+    cli_add_answer_output(&p, &o);
+    cli_add_compute(&p, &o.model);
+    cli_add_context(&p, &o.model);
+    int status = cli_parse(&p, argc, argv);
+    if (status == CLI_GO)
+        status = cli_answer_check(&p, &o);
+    if (status == CLI_GO && p.n_args != 1)
+        status = cli_usage(&p, "one PROMPT is needed, %d were given", p.n_args);
+    if (status == CLI_GO) {
+        o.prompt = p.args[0];
+        status = cli_answer(&o);
+    }
+    cli_answer_opts_fini(&o);
+    return status;
+}

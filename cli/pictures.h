@@ -1,0 +1,44 @@
+#ifndef SN_CLI_PICTURES_H
+#define SN_CLI_PICTURES_H
+/* Pictures on a command line: --image files, seen through the model's mmproj file. */
+
+#include "cli/session.h"
+#include "pipeline/sight.h"
+
+struct sn_sandbox;
+
+struct cli_picture_opts {
+    const char *mmproj;      /* --mmproj; NULL: MODEL.mmproj.gguf beside MODEL.gguf */
+    const char **images;     /* (n_images) --image */
+    size_t n_images, cap_images;
+    uint32_t max_tokens;     /* of each picture; 0: as its model's own processor does it */
+};
+void cli_add_pictures(struct cli_parser *p, struct cli_picture_opts *o);
+void cli_picture_opts_fini(struct cli_picture_opts *o);
+
+/* What was seen. */
+struct cli_pictures {
+    struct sn_sandbox *sandbox;
+    struct sn_sight *sight;
+    struct sn_seen *seen;     /* (n) */
+    struct sn_medium *media;  /* (n) */
+    size_t n;
+};
+/* Where pictures are decoded is set up before threads run: call it before the session is opened.
+ * All-zero, and no process, without pictures. */
+int cli_pictures_start(const struct cli_picture_opts *o, struct cli_pictures *p, struct sn_diag *d);
+/* Decodes and encodes all of them, for the session's model. */
+int cli_pictures_see(const struct cli_picture_opts *o, const struct cli_session *s,
+                     struct cli_pictures *p, struct sn_diag *d);
+/* A prompt without chat template: pictures stand where it has markers, or first. */
+int cli_raw_prompt(const struct cli_session *s, const struct cli_pictures *p, const char *text,
+                   size_t n, struct sn_prompt *out, struct sn_diag *d);
+void cli_pictures_close(struct cli_pictures *p);
+
+/* One picture file. sn_image_fini() ends *out. */
+int cli_picture_load(struct sn_sandbox *sandbox, const char *path, struct sn_image *out,
+                     struct sn_diag *d);
+/* A line about each on standard error: sizes, tiles, tokens, times. */
+void cli_pictures_report(const struct cli_picture_opts *o, const struct cli_pictures *p);
+
+#endif

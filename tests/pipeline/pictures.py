@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+"""Picture files through the program, stage by stage, against transformers: `encode` (pixels, encoder,
+projector), `logits` and `generate` with --image and <__media__>; `ask`; and what is refused. Prints a
+line for each family."""
+
+import json
+import pathlib
+import sys
+
+try:
+    import numpy as np
+except ImportError:
+    print("skip: numpy is missing")
+    sys.exit(77)
+
+# at the end: a file there is called inspect.py, as a module that NumPy imports
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "cli"))
+from program import HERE, TINY, check, main, run, status  # noqa: E402
+
+REFERENCE = HERE.parent / "reference"
+MODELS, GOLDEN, MEDIA = (REFERENCE / n for n in ("models", "golden", "media"))
+SEEN = ".png"
+
+
+def families():
+    """Those whose media are all pictures."""
+    for path in sorted(GOLDEN.glob("*/prompt.json")):
+        info = json.loads(path.read_text(encoding="utf-8"))
+        media = info.get("media", [])
+        if "mmproj" in info and media and all(m["file"].endswith(SEEN) for m in media):
+            yield path.parent.name, info
+
+
+def pictures(info):
+    return [a for m in info["media"] for a in ("--image", MEDIA / m["file"])]
+
+
+def cosine(a, b):
+    return float(((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min())
+
+
+def levels(pixels, info):
+    mean, std = (np.array(info["processor"][n]).reshape(3, 1, 1) for n in ("image_mean", "image_std"))
+    return (pixels * std + mean) * 255
+
+
+def stage(name, info, i, what, out):
+    medium = info["media"][i]
+    done = run("encode", "-m", MODELS / info["mmproj"], "--image", MEDIA / medium["file"], "--stage", what,
+               "-o", out)
+    status(done, 0, f"{name}: encode --stage {what}")
+    if done.returncode:
+        return None
+    return np.load(out).astype(np.float64)
+
+
+def encode(tmp):
+    """Pixels within one grey level, rows within an angle of cosine 0.99999."""
+    for name, info in families():
+        worst = {"pixels": 0.0, "encoder": 0.0, "projector": 0.0}
+        for i, medium in enumerate(info["media"]):
+            for what in worst:
+                if what not in medium and what != "pixels":
+                    continue
+                got = stage(name, info, i, what, tmp / "stage.npy")
+                if got is None:
+                    continue
+                if what == "pixels":
+                    truth = np.load(GOLDEN / name / f"pixels_{i}.npy").astype(np.float64)
+                    # what is over whole patches no encoder looks at
+                    truth = truth[..., :got.shape[-2], :got.shape[-1]]
+                    same = got.shape == truth.shape
+                    error = np.abs(levels(got, info) - truth).max() if same else np.inf
+                else:
+                    first, n = medium[what]
+                    truth = np.load(GOLDEN / name / f"{what}.npy").astype(np.float64)[first:first + n]
+                    error = 1 - cosine(got, truth) if got.shape == truth.shape else np.inf
+                worst[what] = max(worst[what], error)
+        check(worst["pixels"] <= 1, f"{name}: pixels differ by {worst['pixels']} levels")
+        for what in ("encoder", "projector"):
+            check(worst[what] <= 1e-5, f"{name}: {what} is off by 1 - cosine {worst[what]:.1e}")
+        print(f"{name:12} pixels {worst['pixels']:.2f} levels, encoder {worst['encoder']:.1e}, "
+              f"projector {worst['projector']:.1e}")
+
+
+def decode(tmp):
+    for name, info in families():
+        if "model" not in info:
+            continue
+        args = ["-m", MODELS / info["model"], *pictures(info), "-p",
+                info["text"].replace("<media>", "<__media__>")]
+        out = tmp / "logits.npy"
+        status(run("logits", *args, "--last", info["last"], "-o", out), 0, f"{name}: logits")
+        error = np.abs(np.load(out) - np.load(GOLDEN / name / "logits.npy")).max() / info["std"]
+        check(error <= info["tolerance"], f"{name}: logits are {error:.1e} standard deviations off")
+        n = len(info["greedy"])
+        done = status(run("generate", "--raw", "--ids", "--temperature", 0, "-n", n, *args), 0,
+                      f"{name}: generate")
+        ids = [int(x) for x in done.stdout.split()]
+        sure = [g > 4 * info["tolerance"] * info["std"] for g in info["gaps"]]
+        until = sure.index(False) if False in sure else n
+        check(ids[:until] == info["greedy"][:until], f"{name}: goes on with {ids}")
+        print(f"{name:12} logits {error:.1e} std")
+
+
+def ask(_):
+    """The model's own template or another: the answer is what the same prompt gives by hand."""
+    model, picture = MODELS / "idefics3.gguf", MEDIA / "wide.png"
+    done = status(run("ask", "-m", model, "--template", "chatml", "--image", picture, "--temperature", 0,
+                      "-n", 4, "--ids", "What <image> is <__media__> this?"), 0, "ask")
+    check(len(done.stdout.split()) == 4, f"ask: {done.stdout!r}")
+    report = status(run("ask", "-m", model, "--template", "chatml", "--image", picture, "-n", 1, "-v", "a"),
+                    0, "ask -v").stderr.decode()
+    check("views" in report and "tokens" in report, f"ask -v says {report!r}")
+
+
+def refusals(tmp):
+    llava, qwen = MODELS / "llava.gguf", MODELS / "qwen2vl.mmproj.gguf"
+    picture = MEDIA / "wide.png"
+    text = tmp / "text.png"
+    text.write_text("not a picture")
+    cases = (
+        (("ask", "-m", TINY, "--image", picture, "a"), "mmproj"),
+        (("ask", "-m", llava, "--image", tmp / "none.png", "a"), "none.png"),
+        (("ask", "-m", llava, "--image", text, "a"), "text.png"),
+        (("ask", "-m", llava, "--mmproj", TINY, "--image", picture, "a"), "vision"),
+        (("logits", "-m", TINY, "--mmproj", MODELS / "dinov2.mmproj.gguf", "--image", picture, "-p", "a",
+          "-o", tmp / "x.npy"), "dinov2"),
+        (("logits", "-m", TINY, "--mmproj", qwen, "--image", picture, "-p", "a", "-o", tmp / "x.npy"),
+         "another model"),
+        (("logits", "-m", llava, "--image", picture, "-p", "<__media__> <__media__>", "-o", tmp / "x.npy"),
+         "2 media markers"),
+        (("encode", "-m", MODELS / "dinov2.mmproj.gguf", "--image", picture, "--stage", "projector", "-o",
+          tmp / "x.npy"), "projector"),
+    )
+    for args, word in cases:
+        done = status(run(*args), 1, f"{args[0]} {word}")
+        check(word in done.stderr.decode(), f"{word!r} is not in {done.stderr.decode()!r}")
+    check(not pathlib.Path(tmp / "x.npy").exists(), "an output in spite of an error")
+    for args in (("ask", "-m", llava), ("encode", "-m", qwen, "-o", "x"), ("encode", "-m", qwen, "--image",
+                 picture, "--stage", "soul", "-o", "x"), ("generate", "-m", llava, "--tokens", "1", "--image",
+                 picture), ("encode", "-m", qwen, "--image", picture)):
+        status(run(*args), 2, f"{args}")
+
+
+main((encode, decode, ask, refusals))
