@@ -217,9 +217,9 @@ static void counts_tokens_as_models_do(void **state)
     }
 }
 
-static const char *const families[] = {"clip", "siglip", "dinov2", "mlp", "llava-pad", "llava-next", "idefics2",
-                                       "idefics3", "gemma3", "qwen2vl_merger", "qwen2.5vl_merger", "pixtral",
-                                       "resampler", "mllama", "internvl"};
+static const char *const families[] = {
+    "clip", "siglip", "dinov2", "mlp", "llava-pad", "llava-next", "idefics2", "idefics3", "gemma3",
+    "qwen2vl_merger", "qwen2.5vl_merger", "pixtral", "resampler", "mllama", "internvl"};
 
 /* Whatever the size: views lie one after the other, and sum up to what the plan says. */
 static void views_tile_the_pixels(void **state)
