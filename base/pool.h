@@ -20,8 +20,8 @@ int sn_pool_new(const struct sn_pool_cfg *cfg, struct sn_pool **out, struct sn_d
 void sn_pool_free(struct sn_pool **pp);
 unsigned sn_pool_threads(const struct sn_pool *p);
 
-/* Runs fn(ctx, begin, end, thread) over disjoint pieces that cover [0, n), each a multiple of
- * `grain` long (but the last), handed out as threads ask for them; returns when all are done.
+/* Runs fn(ctx, begin, end, thread) over disjoint pieces that cover [0, n), each at least `grain`
+ * long (but the last), handed out as threads ask for them; returns when all are done.
  * thread < sn_pool_threads() and is unique among the running. One caller at a time; fn must not
  * call the pool. */
 typedef void sn_pool_fn(void *ctx, size_t begin, size_t end, unsigned thread);

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cli/bandwidth.h"
+#include "cli/bench_image.h"
 #include "cli/json.h"
 #include "cli/machine.h"
 #include "cli/options.h"
@@ -16,6 +17,7 @@
 
 struct bench_opts {
     struct cli_model_opts model;
+    struct cli_picture_opts pictures;
     uint32_t prefill, decode, batch, depth, repeat;
     bool json, bandwidth;
 };
@@ -130,18 +132,6 @@ static int first_token(struct bench *b, struct bench_result *r, struct sn_diag *
     return rc < 0 ? rc : truncate_all(b, d);
 }
 
-static int by_size(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *v, size_t n)
-{
-    qsort(v, n, sizeof *v, by_size);
-    return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
-}
-
 static int run_rounds(struct bench *b, struct bench_result *out, struct sn_diag *d)
 {
     int rc = 0;
@@ -157,8 +147,8 @@ static int run_rounds(struct bench *b, struct bench_result *out, struct sn_diag 
         rc = run_round(b, &b->prefill_s[i], &b->decode_s[i], out, d);
     if (rc < 0)
         return rc;
-    out->prefill_s = median(b->prefill_s, b->o->repeat);
-    out->decode_s = median(b->decode_s, b->o->repeat);
+    out->prefill_s = cli_median(b->prefill_s, b->o->repeat);
+    out->decode_s = cli_median(b->decode_s, b->o->repeat);
     return 0;
 }
 
@@ -273,12 +263,15 @@ int cmd_bench(int argc, char **argv)
         .about =
             "How fast the model runs here: medians over --repeat rounds, after one that is not\n"
             "counted. Prefill reads a prompt of one sequence; decode makes one token at a time for\n"
-            "each of --batch sequences (tokens/s is their total), which hold --depth tokens before.",
+            "each of --batch sequences (tokens/s is their total), which hold --depth tokens before.\n"
+            "With --image, MODEL is a picture encoder (mmproj), and its stages are timed instead.",
         .examples =
             "  sensorium bench -m smollm2\n"
-            "  sensorium bench -m smollm2 -t 2 --prefill 512 --decode 64 --batch 8 --json\n",
+            "  sensorium bench -m smollm2 -t 2 --prefill 512 --decode 64 --batch 8 --json\n"
+            "  sensorium bench -m smolvlm.mmproj.gguf --image photo.jpg --fast\n",
     };
     cli_add_model(&p, &o.model);
+    cli_add_pictures(&p, &o.pictures);
     cli_add(&p, (struct cli_option){0, "prefill", CLI_U32, &o.prefill, "N",
                                     "tokens of the prompt (512)", 1, 1 << 20, NULL});
     cli_add(&p, (struct cli_option){0, "decode", CLI_U32, &o.decode, "N",
@@ -306,5 +299,8 @@ int cmd_bench(int argc, char **argv)
     struct sn_diag d;
     sn_diag_init(&d);
     cli_catch_interrupt();
-    return bench(&o, &d) < 0 ? cli_report(&d) : CLI_OK;
+    const struct cli_bench_image_opts image = {&o.model, &o.pictures, o.repeat, o.json};
+    const int done = o.pictures.n_images ? cli_bench_image(&image, &d) : bench(&o, &d);
+    cli_picture_opts_fini(&o.pictures);
+    return done < 0 ? cli_report(&d) : CLI_OK;
 }

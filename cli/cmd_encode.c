@@ -60,13 +60,11 @@ static int encode(const struct encode_opts *o, struct sn_diag *d)
     struct cli_pictures p;
     struct sn_device *dev = NULL;
     struct sn_image image = {0};
-    const struct sn_device_cfg cfg = {.name = o->compute.device, .n_threads = o->compute.threads,
-                                      .pin = o->compute.pin};
     int rc = cli_pictures_start(&o->pictures, &p, d);
     if (rc == 0)
         rc = cli_picture_load(p.sandbox, o->pictures.images[0], &image, d);
     if (rc == 0)
-        rc = sn_device_open(&cfg, &dev, d);
+        rc = cli_device_open(&o->compute, &dev, d);
     if (rc == 0)
         rc = sn_sight_open(dev, o->compute.model, NULL, &p.sight, d);
     if (rc == 0)

@@ -12,6 +12,7 @@
 #include "base/strbuf.h"
 #include "cli/options.h"
 #include "cli/progress.h"
+#include "cli/session.h"
 #include "cli/terminal.h"
 #include "cli/transcript.h"
 #include "media/sandbox.h"
@@ -190,8 +191,7 @@ static int open_model(struct command *c, struct sn_diag *d)
     if (rc == 0)
         rc = sn_model_resolve(c->m.model, &path, d);
     if (rc == 0)
-        rc = sn_device_open(&(struct sn_device_cfg){c->m.device, c->m.threads, c->m.pin, c->m.fast},
-                            &c->device, d);
+        rc = cli_device_open(&c->m, &c->device, d);
     if (rc == 0)
         rc = sn_whisper_file_open(path, &file, d);
     if (rc == 0)

@@ -14,4 +14,7 @@ void cli_machine_read(struct cli_machine *m);
 
 size_t cli_peak_rss_bytes(void); /* of this process, until now */
 
+/* The middle of n (> 0) numbers, which it sorts. */
+double cli_median(double *v, size_t n);
+
 #endif

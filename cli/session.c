@@ -17,6 +17,13 @@ static enum sn_kv_type kv_type(const char *name)
     return strcmp(name, "q8") == 0 ? SN_KV_Q8 : strcmp(name, "f32") == 0 ? SN_KV_F32 : SN_KV_F16;
 }
 
+int cli_device_open(const struct cli_model_opts *o, struct sn_device **out, struct sn_diag *d)
+{
+    const struct sn_device_cfg cfg = {.name = o->device, .n_threads = o->threads, .pin = o->pin,
+                                      .fast = o->fast};
+    return sn_device_open(&cfg, out, d);
+}
+
 static int open_all(const struct cli_model_opts *o, const struct sn_engine_cfg *wanted,
                     struct cli_session *s, struct sn_diag *d)
 {
@@ -24,9 +31,7 @@ static int open_all(const struct cli_model_opts *o, const struct sn_engine_cfg *
     if (rc < 0)
         return rc;
     const double t0 = sn_clock_s();
-    const struct sn_device_cfg device = {.name = o->device, .n_threads = o->threads, .pin = o->pin,
-                                         .fast = o->fast};
-    rc = sn_device_open(&device, &s->device, d);
+    rc = cli_device_open(o, &s->device, d);
     if (rc < 0)
         return rc;
     rc = sn_llm_open(s->device, s->path, &s->llm, d);

@@ -19,6 +19,9 @@ int cli_session_open(const struct cli_model_opts *o, const struct sn_engine_cfg 
                      struct cli_session *s, struct sn_diag *d);
 void cli_session_close(struct cli_session *s);
 
+/* What the options say to compute with. */
+int cli_device_open(const struct cli_model_opts *o, struct sn_device **out, struct sn_diag *d);
+
 /* The session's tokenizer; -SN_ENOENT for a file that has none. */
 int cli_session_tokenizer(const struct cli_session *s, const struct sn_tokenizer **out,
                           struct sn_diag *d);
