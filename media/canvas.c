@@ -1,15 +1,16 @@
 /* From a decoder's rows to the picture: colours to sRGB, transparency over white, then to where
  * the orientation says. A row that is RGB already and upright is decoded in its place. Orientations
- * that swap x and y turn every row into a column; BAND rows at a time, so that each line of the
- * picture gets a cache line's worth at once. */
+ * that swap x and y turn every row into a column, BAND rows at a time. */
+#define _GNU_SOURCE
 #include "config.h"
 #include "media/image_impl.h"
 
 #include "base/mem.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
-enum { BAND = 16 };
+enum { BAND = 64, TILE = 32 };
 
 size_t sn_pixels_bytes(enum sn_pixels p)
 {
@@ -156,18 +157,22 @@ static void mirror(uint8_t *rgb, size_t n)
     }
 }
 
-/* Stored row y becomes column y, or from the right; stored column x line x, or from the bottom. */
+/* Stored row y becomes column y, or from the right; stored column x line x, or from the bottom. In
+ * tiles of TILE lines, or every step would go to another page. */
 static void flush_band(struct sn_canvas *c, uint32_t y_end)
 {
     const bool from_right = c->cfg.orientation == 6 || c->cfg.orientation == 7;
     const bool from_bottom = c->cfg.orientation == 7 || c->cfg.orientation == 8;
     const size_t w = c->cfg.width, h = c->cfg.height, n = c->n_band;
     const size_t column = from_right ? h - y_end : y_end - n;
-    for (size_t x = 0; x < w; x++) {
-        uint8_t *to = c->image.rgb + 3 * (h * (from_bottom ? w - 1 - x : x) + column);
-        for (size_t i = 0; i < n; i++)
-            memcpy(to + 3 * (from_right ? n - 1 - i : i), c->band + 3 * (w * i + x), 3);
-    }
+    for (size_t x0 = 0; x0 < w; x0 += TILE)
+        for (size_t x = x0; x < sn_min(x0 + TILE, w); x++) {
+            uint8_t *to = c->image.rgb + 3 * (h * (from_bottom ? w - 1 - x : x) + column);
+            const uint8_t *from = c->band + 3 * (x + (from_right ? w * (n - 1) : 0));
+            const ptrdiff_t step = from_right ? -3 * (ptrdiff_t)w : 3 * (ptrdiff_t)w;
+            for (size_t i = 0; i < n; i++, to += 3, from += step)
+                memcpy(to, from, 3);
+        }
     c->n_band = 0;
 }
 
@@ -198,12 +203,24 @@ void sn_canvas_put(struct sn_canvas *c, uint32_t y, const uint8_t *row)
 
 /* --- */
 
+bool sn_image_room(struct sn_image *m, uint32_t width, uint32_t height)
+{
+    const uintptr_t page = 4096;
+    if (!sn_image_init(m, width, height))
+        return false;
+    const size_t n = 3 * (size_t)width * height;
+    uint8_t *start = (uint8_t *)(((uintptr_t)m->rgb + page - 1) & ~(page - 1));
+    if (n >= (size_t)4 << 20)
+        madvise(start, n - page, MADV_HUGEPAGE); /* a refusal costs nothing */
+    return true;
+}
+
 static int make_room(struct sn_canvas *c)
 {
     const bool swaps = swaps_sides(c->cfg.orientation);
     const uint32_t w = swaps ? c->cfg.height : c->cfg.width;
     const uint32_t h = swaps ? c->cfg.width : c->cfg.height;
-    if (!c->place && !sn_image_init(&c->image, w, h))
+    if (!c->place && !sn_image_room(&c->image, w, h))
         return sn_fail(c->diag, SN_ENOMEM, "no memory for %ux%u pixels", w, h);
     if (!c->place)
         return 0;

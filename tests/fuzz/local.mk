@@ -29,9 +29,14 @@ EXTRA_DIST += \
   tests/fuzz/regressions/template/concat-of-empty \
   tests/fuzz/template.dict
 
+check_PROGRAMS += tests/fuzz/replay_image
+tests_fuzz_replay_image_SOURCES = tests/fuzz/fuzz_image.c tests/fuzz/replay.c tests/fuzz/fuzz.h
+tests_fuzz_replay_image_LDADD = $(LIBMEDIA)
+EXTRA_DIST += tests/fuzz/image.dict tests/fuzz/corpus/image
+
 LDFLAGS_FUZZ = $(AM_LDFLAGS) -fsanitize=fuzzer
 FUZZ_TARGETS = tests/fuzz/fuzz_gguf tests/fuzz/fuzz_safetensors tests/fuzz/fuzz_template \
-  tests/fuzz/fuzz_tokenizer
+  tests/fuzz/fuzz_tokenizer tests/fuzz/fuzz_image
 FUZZ_SECONDS = 60
 EXTRA_PROGRAMS = $(FUZZ_TARGETS)
 tests_fuzz_fuzz_gguf_SOURCES = tests/fuzz/fuzz_gguf.c tests/fuzz/fuzz.h
@@ -47,6 +52,9 @@ tests_fuzz_fuzz_template_LDADD = $(LIBMODEL)
 tests_fuzz_fuzz_tokenizer_SOURCES = tests/fuzz/fuzz_tokenizer.c tests/model/vocab.h
 tests_fuzz_fuzz_tokenizer_LDADD = $(LIBMODEL)
 tests_fuzz_fuzz_tokenizer_LDFLAGS = $(LDFLAGS_FUZZ)
+tests_fuzz_fuzz_image_SOURCES = tests/fuzz/fuzz_image.c tests/fuzz/fuzz.h
+tests_fuzz_fuzz_image_LDFLAGS = $(LDFLAGS_FUZZ)
+tests_fuzz_fuzz_image_LDADD = $(LIBMEDIA)
 
 # Sound and video
 check_PROGRAMS += tests/fuzz/replay_sound
