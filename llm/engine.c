@@ -162,7 +162,8 @@ static int new_host_arrays(struct sn_engine *e, const struct widths *w, struct s
     e->tokens = sn_malloc_array(n, sizeof *e->tokens);
     e->features = sn_malloc_array(n, sizeof *e->features);
     e->host_row = sn_malloc_array(sn_max(h->n_embd, n * h->rope.n_rot), sizeof *e->host_row);
-    bool ok = e->jobs && e->tokens && e->features && e->host_row && new_rows(&e->all, n) && new_rows(&e->out, n) &&
+    bool ok = e->jobs && e->tokens && e->features && e->host_row && new_rows(&e->all, n) &&
+              new_rows(&e->out, n) &&
               new_routes(e);
     if (ok && h->family->mla) {
         e->head_rows = sn_malloc_array(w->n_heads * n, sizeof *e->head_rows);
