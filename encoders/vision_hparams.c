@@ -20,7 +20,6 @@ static const struct sn_vision_family families[] = {
     {.name = "siglip"},
     {.name = "idefics2", .positions = SN_POSITIONS_BUCKETS},
     {.name = "idefics3", .positions = SN_POSITIONS_BUCKETS},
-    {.name = "resampler", .positions = SN_POSITIONS_BUCKETS},        /* MiniCPM-V */
     {.name = "gemma3"},
     {.name = "internvl", .drop_class = true, .gelu_erf = true},
     {.name = "dinov2", .positions = SN_POSITIONS_BICUBIC, .gelu_erf = true},

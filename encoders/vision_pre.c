@@ -83,8 +83,6 @@ int sn_vision_pre_read(const struct sn_gguf *g, const struct sn_vision_hparams *
     if (rc == 0) rc = opt_u32(g, "clip.vision.preproc_max_tiles", &pre->max_tiles, d);
     if (rc == 0) rc = opt_pixels(g, "clip.vision.image_min_pixels", &pre->min_pixels, d);
     if (rc == 0) rc = opt_pixels(g, "clip.vision.image_max_pixels", &pre->max_pixels, d);
-    if (rc == 0 && pre->view_tokens)
-        rc = opt_u32(g, "clip.minicpmv_query_num", &pre->view_tokens, d);
     if (rc == 0) rc = sn_vision_pre_check(pre, d);
     return rc < 0 ? sn_diag_prefix(d, rc, "%s", sn_gguf_name(g)) : 0;
 }

@@ -63,24 +63,6 @@ static int lay_idefics2(struct sn_fusing *w, const struct sn_medium *m)
     return rc;
 }
 
-/* MiniCPM-V 2.6: the overview, then the slices line by line. */
-static int lay_minicpmv(struct sn_fusing *w, const struct sn_medium *m)
-{
-    size_t i = 0;
-    int rc = sn_fusing_text(w, "<image>");
-    if (rc == 0) rc = sn_fusing_view(w, i++);
-    if (rc == 0) rc = sn_fusing_text(w, "</image>");
-    for (uint32_t r = 0; r < m->views.rows && rc == 0; r++) {
-        for (uint32_t c = 0; c < m->views.cols && rc == 0; c++) {
-            rc = sn_fusing_text(w, "<slice>");
-            if (rc == 0) rc = sn_fusing_view(w, i++);
-            if (rc == 0) rc = sn_fusing_text(w, "</slice>");
-        }
-        if (rc == 0 && r + 1 < m->views.rows) rc = sn_fusing_text(w, "\n");
-    }
-    return rc;
-}
-
 static const struct sn_marks marks[] = {
     {.kind = "mlp", .placeholder = "<image>", .lay = lay_views},
     {.kind = "idefics3", .placeholder = "<image>", .lay = lay_idefics3},
@@ -94,12 +76,9 @@ static const struct sn_marks marks[] = {
     {.kind = "internvl", .placeholder = "<IMG_CONTEXT>", .before = "<img>", .after = "</img>",
      .lay = lay_views},
     {.kind = "idefics2", .placeholder = "<image>", .lay = lay_idefics2},
-    {.kind = "resampler", .placeholder = "(<image>./</image>)", .lay = lay_minicpmv},
     {.kind = "ultravox", .placeholder = "<|audio|>", .lay = lay_views},
     {.kind = "qwen2a", .placeholder = "<|audio_bos|><|AUDIO|><|audio_eos|>",
      .before = "<|audio_bos|>", .after = "<|audio_eos|>", .lay = lay_views},
-    {.kind = "voxtral", .placeholder = "[BEGIN_AUDIO][AUDIO]", .before = "[BEGIN_AUDIO]",
-     .lay = lay_views},
 };
 
 const struct sn_marks *sn_marks_find(const char *kind)

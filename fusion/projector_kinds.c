@@ -124,12 +124,7 @@ static int load_internvl(const struct sn_taker *t, struct sn_projector *p)
 
 static int load_idefics2(const struct sn_taker *t, struct sn_projector *p)
 {
-    return sn_resampler_open(t, true, p->width_in, p->width, &p->resampler);
-}
-
-static int load_minicpmv(const struct sn_taker *t, struct sn_projector *p)
-{
-    return sn_resampler_open(t, false, p->width_in, p->width, &p->resampler);
+    return sn_resampler_open(t, p->width_in, p->width, &p->resampler);
 }
 
 /* --- hearing --- */
@@ -159,13 +154,6 @@ static int load_qwen2audio(const struct sn_taker *t, struct sn_projector *p)
     return sn_take_linear(t, p->width, p->width_in, &p->first, "mm.a.fc");
 }
 
-static int load_voxtral(const struct sn_taker *t, struct sn_projector *p)
-{
-    p->gather = SN_GATHER_RUN;
-    const int rc = side_of(t, "clip.audio.projector.stack_factor", 4, &p->side);
-    return rc < 0 ? rc : take_mlp(t, p, (size_t)p->width_in * p->side, "mm.a.mlp.1", "mm.a.mlp.2");
-}
-
 const struct sn_projector_kind sn_projector_kinds[] = {
     {"mlp", SN_SENSE_SIGHT, load_llava},
     {"idefics3", SN_SENSE_SIGHT, load_idefics3},
@@ -175,9 +163,7 @@ const struct sn_projector_kind sn_projector_kinds[] = {
     {"pixtral", SN_SENSE_SIGHT, load_pixtral},
     {"internvl", SN_SENSE_SIGHT, load_internvl},
     {"idefics2", SN_SENSE_SIGHT, load_idefics2},
-    {"resampler", SN_SENSE_SIGHT, load_minicpmv},
     {"ultravox", SN_SENSE_HEARING, load_ultravox},
     {"qwen2a", SN_SENSE_HEARING, load_qwen2audio},
-    {"voxtral", SN_SENSE_HEARING, load_voxtral},
 };
 const size_t sn_n_projector_kinds = SN_COUNT(sn_projector_kinds);

@@ -1,6 +1,6 @@
 /* One view at a time: its rows are few thousand at most, its queries some dozens. Keys and values are
- * a sequence of a cache of one layer, as in the encoders; with the Perceiver the queries' own follow
- * those of the rows, so that queries see each other as well. */
+ * a sequence of a cache of one layer, as in the encoders; the queries' own follow those of the rows, so
+ * that queries see each other as well. */
 #include "config.h"
 #include "fusion/resampler.h"
 
@@ -12,40 +12,22 @@
 
 enum { QUERIES_MAX = 4096, HEADS_MAX = 256, HEAD_MAX = 1024, LAYERS_MAX = 64, ROWS_MAX = 1 << 17 };
 
-struct norm {
-    float *w, *b; /* device memory; b may be NULL */
-    float eps;
-};
-
 struct layer {
-    struct norm query_norm, row_norm, mlp_norm; /* mlp_norm: Perceiver */
-    struct sn_linear q, k, v, o;
-    struct sn_linear gate, up, down;            /* Perceiver */
+    float *query_norm, *row_norm, *mlp_norm; /* (width) RMS norms, device memory */
+    struct sn_linear q, k, v, o, gate, up, down;
 };
 
 struct sn_resampler {
     struct sn_device *dev;
-    bool perceiver;
     uint32_t width_in, width;
     uint32_t n_queries, n_heads, n_kv_heads, head, n_layers;
     float *queries;                             /* (n_queries, width), host memory */
-    struct sn_linear gate, up, down;            /* rows to the decoder's width: Perceiver */
-    struct sn_linear rows;                      /* the same: MiniCPM-V */
+    struct sn_linear gate, up, down;            /* rows to the decoder's width */
     struct layer *layers;
-    struct norm post;
-    struct sn_linear proj;                      /* MiniCPM-V's last */
+    float *post_norm;                           /* (width) device memory */
 };
 
 /* --- loading --- */
-
-static int take_norm(const struct sn_taker *t, size_t n, bool bias, float eps, struct norm *out,
-                     const char *name)
-{
-    out->eps = eps;
-    int rc = sn_take_vector(t, n, true, &out->w, "%s.weight", name);
-    if (rc == 0 && bias) rc = sn_take_vector(t, n, true, &out->b, "%s.bias", name);
-    return rc;
-}
 
 static int count_of(const struct sn_taker *t, const char *key, uint64_t max, uint32_t *out)
 {
@@ -86,27 +68,24 @@ static int load_gated(const struct sn_taker *t, size_t n_in, size_t n_out, const
     return rc;
 }
 
-static int load_perceiver_layer(const struct sn_taker *t, struct sn_resampler *r, uint32_t i)
+static int load_layer(const struct sn_taker *t, struct sn_resampler *r, uint32_t i)
 {
     struct layer *y = &r->layers[i];
     const size_t e = r->width, q = (size_t)r->n_heads * r->head, kv = (size_t)r->n_kv_heads * r->head;
-    char p[48], name[80];
+    char p[48], mlp[64];
     snprintf(p, sizeof p, "resampler.blk.%u.", i);
-    snprintf(name, sizeof name, "%sln_q", p);
-    int rc = take_norm(t, e, false, 1e-6f, &y->query_norm, name);
-    snprintf(name, sizeof name, "%sln_kv", p);
-    if (rc == 0) rc = take_norm(t, e, false, 1e-6f, &y->row_norm, name);
-    snprintf(name, sizeof name, "%sffn_norm", p);
-    if (rc == 0) rc = take_norm(t, e, false, 1e-6f, &y->mlp_norm, name);
+    snprintf(mlp, sizeof mlp, "%sffn_", p);
+    int rc = sn_take_vector(t, e, true, &y->query_norm, "%sln_q.weight", p);
+    if (rc == 0) rc = sn_take_vector(t, e, true, &y->row_norm, "%sln_kv.weight", p);
+    if (rc == 0) rc = sn_take_vector(t, e, true, &y->mlp_norm, "%sffn_norm.weight", p);
     if (rc == 0) rc = sn_take_linear(t, q, e, &y->q, "%sattn_q", p);
     if (rc == 0) rc = sn_take_linear(t, kv, e, &y->k, "%sattn_k", p);
     if (rc == 0) rc = sn_take_linear(t, kv, e, &y->v, "%sattn_v", p);
     if (rc == 0) rc = sn_take_linear(t, e, q, &y->o, "%sattn_out", p);
-    snprintf(name, sizeof name, "%sffn_", p);
-    return rc < 0 ? rc : load_gated(t, e, e, name, &y->gate, &y->up, &y->down);
+    return rc < 0 ? rc : load_gated(t, e, e, mlp, &y->gate, &y->up, &y->down);
 }
 
-static int load_perceiver(const struct sn_taker *t, struct sn_resampler *r)
+static int load_all(const struct sn_taker *t, struct sn_resampler *r)
 {
     int rc = count_of(t, "clip.vision.resampler.block_count", LAYERS_MAX, &r->n_layers);
     if (rc == 0) rc = count_of(t, "clip.vision.resampler.head_count", HEADS_MAX, &r->n_heads);
@@ -121,42 +100,17 @@ static int load_perceiver(const struct sn_taker *t, struct sn_resampler *r)
     if (rc < 0) return rc;
     r->layers = sn_calloc(r->n_layers, sizeof *r->layers);
     if (!r->layers) return sn_fail(t->d, SN_ENOMEM, "fusion: %u layers", r->n_layers);
-    for (uint32_t i = 0; i < r->n_layers && rc == 0; i++) rc = load_perceiver_layer(t, r, i);
-    return rc < 0 ? rc : take_norm(t, r->width, false, 1e-6f, &r->post, "resampler.post_ln");
+    for (uint32_t i = 0; i < r->n_layers && rc == 0; i++) rc = load_layer(t, r, i);
+    return rc < 0 ? rc : sn_take_vector(t, r->width, true, &r->post_norm, "resampler.post_ln.weight");
 }
 
-/* Heads of 128, as all of its models have them. */
-static int load_minicpmv(const struct sn_taker *t, struct sn_resampler *r)
-{
-    const size_t e = r->width;
-    r->head = 128;
-    r->n_heads = r->n_kv_heads = r->width / r->head;
-    if (r->width % r->head)
-        return sn_fail(t->d, SN_EFORMAT, "%s: heads of %u in %u", sn_gguf_name(t->file), r->head, r->width);
-    r->n_layers = 1;
-    r->layers = sn_calloc(1, sizeof *r->layers);
-    if (!r->layers) return sn_fail(t->d, SN_ENOMEM, "fusion: a resampler");
-    struct layer *y = &r->layers[0];
-    int rc = load_queries(t, r, "resampler.query");
-    if (rc == 0) rc = sn_take_linear(t, e, r->width_in, &r->rows, "resampler.kv");
-    if (rc == 0) rc = take_norm(t, e, true, 1e-6f, &y->query_norm, "resampler.ln_q");
-    if (rc == 0) rc = take_norm(t, e, true, 1e-6f, &y->row_norm, "resampler.ln_kv");
-    if (rc == 0) rc = sn_take_linear(t, e, e, &y->q, "resampler.attn.q");
-    if (rc == 0) rc = sn_take_linear(t, e, e, &y->k, "resampler.attn.k");
-    if (rc == 0) rc = sn_take_linear(t, e, e, &y->v, "resampler.attn.v");
-    if (rc == 0) rc = sn_take_linear(t, e, e, &y->o, "resampler.attn.out");
-    if (rc == 0) rc = take_norm(t, e, true, 1e-6f, &r->post, "resampler.ln_post");
-    return rc < 0 ? rc : sn_take_linear(t, e, e, &r->proj, "resampler.proj");
-}
-
-int sn_resampler_open(const struct sn_taker *t, bool perceiver, uint32_t width_in, uint32_t width,
+int sn_resampler_open(const struct sn_taker *t, uint32_t width_in, uint32_t width,
                       struct sn_resampler **out)
 {
     struct sn_resampler *r = sn_calloc(1, sizeof *r);
     if (!r) return sn_fail(t->d, SN_ENOMEM, "fusion: a resampler");
-    *r = (struct sn_resampler){.dev = t->dev, .perceiver = perceiver, .width_in = width_in,
-                               .width = width};
-    const int rc = perceiver ? load_perceiver(t, r) : load_minicpmv(t, r);
+    *r = (struct sn_resampler){.dev = t->dev, .width_in = width_in, .width = width};
+    const int rc = load_all(t, r);
     if (rc < 0) {
         sn_resampler_free(&r);
         return rc;
@@ -165,10 +119,9 @@ int sn_resampler_open(const struct sn_taker *t, bool perceiver, uint32_t width_i
     return 0;
 }
 
-static void free_norm(struct sn_device *dev, struct norm *n)
+static void free_norm(struct sn_device *dev, float *n)
 {
-    if (n->w) sn_device_release(dev, n->w);
-    if (n->b) sn_device_release(dev, n->b);
+    if (n) sn_device_release(dev, n);
 }
 
 void sn_resampler_free(struct sn_resampler **rp)
@@ -179,13 +132,13 @@ void sn_resampler_free(struct sn_resampler **rp)
         struct layer *y = &r->layers[i];
         struct sn_linear *const all[] = {&y->q, &y->k, &y->v, &y->o, &y->gate, &y->up, &y->down};
         for (size_t k = 0; k < SN_COUNT(all); k++) sn_linear_fini(r->dev, all[k]);
-        free_norm(r->dev, &y->query_norm);
-        free_norm(r->dev, &y->row_norm);
-        free_norm(r->dev, &y->mlp_norm);
+        free_norm(r->dev, y->query_norm);
+        free_norm(r->dev, y->row_norm);
+        free_norm(r->dev, y->mlp_norm);
     }
-    struct sn_linear *const all[] = {&r->gate, &r->up, &r->down, &r->rows, &r->proj};
+    struct sn_linear *const all[] = {&r->gate, &r->up, &r->down};
     for (size_t k = 0; k < SN_COUNT(all); k++) sn_linear_fini(r->dev, all[k]);
-    free_norm(r->dev, &r->post);
+    free_norm(r->dev, r->post_norm);
     sn_free(r->layers);
     sn_free(r->queries);
     sn_free(r);
@@ -201,7 +154,6 @@ uint32_t sn_resampler_n_queries(const struct sn_resampler *r) { return r->n_quer
 struct view {
     struct sn_resampler *r;
     size_t n, n_queries;          /* rows, queries */
-    struct sn_grid grid;
     struct sn_kv *kv;
     struct sn_kv_rows all, query; /* rows and queries as keys; queries as readers */
     int32_t *pages, *pos, *lo, *hi;
@@ -209,19 +161,16 @@ struct view {
     float *x;                     /* (n, width) rows, in the decoder's width */
     float *queries;               /* (n_queries, width) */
     float *xn;                    /* (n + n_queries, width) normed: rows, then queries */
-    float *keyed;                 /* (n, width) MiniCPM-V: normed rows and positions */
+    float *in;                    /* (n, width_in) as the encoder gave them */
     float *q, *att;               /* (n_queries, n_heads * head) */
     float *k, *v;                 /* (n + n_queries, n_kv_heads * head) */
     float *gate, *up;             /* (max rows, widest MLP) */
 };
 
-static void norm(const struct sn_resampler *r, const struct norm *w, float *y, const float *x, size_t n)
+static void norm(const struct sn_resampler *r, const float *w, float *y, const float *x, size_t n)
 {
     const size_t e = r->width;
-    if (r->perceiver)
-        sn_rmsnorm(r->dev, y, e, x, e, w->w, n, e, w->eps);
-    else
-        sn_layernorm(r->dev, y, e, x, e, w->w, w->b, n, e, w->eps);
+    sn_rmsnorm(r->dev, y, e, x, e, w, n, e, 1e-6f);
 }
 
 static void gated(const struct view *w, const struct sn_linear *gate, const struct sn_linear *up,
@@ -234,107 +183,49 @@ static void gated(const struct view *w, const struct sn_linear *gate, const stru
     (onto ? sn_linear_onto : sn_linear_apply)(dev, down, y, w->gate, n);
 }
 
-/* att = attention of the queries in w->q over the n_seen keys and values in w->k, w->v */
-static void attend(const struct view *w, size_t n_seen)
+/* att = attention of the queries in w->q over all keys and values in w->k, w->v */
+static void attend(const struct view *w)
 {
     const struct sn_resampler *r = w->r;
     const size_t n_kv = (size_t)r->n_kv_heads * r->head;
-    struct sn_kv_rows keys = w->all;
-    keys.n_rows = n_seen;
-    sn_kv_append(r->dev, w->kv, 0, &keys, w->k, n_kv, w->v, n_kv);
-    for (size_t i = 0; i < w->n_queries; i++) w->hi[i] = (int32_t)n_seen;
+    sn_kv_append(r->dev, w->kv, 0, &w->all, w->k, n_kv, w->v, n_kv);
     const struct sn_attention a = {.kv = w->kv, .rows = &w->query, .q = w->q, .y = w->att,
                                    .n_heads = r->n_heads, .scale = 1.0f / sqrtf((float)r->head)};
     sn_attend(r->dev, &a);
 }
 
-static void perceiver_layer(const struct view *w, const struct layer *y)
+static void run_layer(const struct view *w, const struct layer *y)
 {
     const struct sn_resampler *r = w->r;
     float *const qn = w->xn + w->n * r->width;
-    norm(r, &y->row_norm, w->xn, w->x, w->n);
-    norm(r, &y->query_norm, qn, w->queries, w->n_queries);
+    norm(r, y->row_norm, w->xn, w->x, w->n);
+    norm(r, y->query_norm, qn, w->queries, w->n_queries);
     sn_linear_apply(r->dev, &y->q, w->q, qn, w->n_queries);
     sn_linear_apply(r->dev, &y->k, w->k, w->xn, w->n + w->n_queries);
     sn_linear_apply(r->dev, &y->v, w->v, w->xn, w->n + w->n_queries);
-    attend(w, w->n + w->n_queries);
+    attend(w);
     sn_linear_onto(r->dev, &y->o, w->queries, w->att, w->n_queries);
-    norm(r, &y->mlp_norm, qn, w->queries, w->n_queries);
+    norm(r, y->mlp_norm, qn, w->queries, w->n_queries);
     gated(w, &y->gate, &y->up, &y->down, w->queries, qn, w->n_queries, true);
 }
 
-/* keyed = normed rows + sines and cosines of column and row, a quarter of the width each */
-static int add_positions(const struct view *w, struct sn_diag *d)
+static void run_view(const struct view *w, const float *rows, float *out)
 {
     const struct sn_resampler *r = w->r;
-    const size_t e = r->width, quarter = e / 4;
-    float *table = sn_calloc(w->n * e, sizeof *table);
-    if (!table) return sn_fail(d, SN_ENOMEM, "fusion: positions of %zu rows", w->n);
-    for (size_t i = 0; i < w->n; i++) {
-        const float at[2] = {(float)(i % w->grid.w), (float)(i / w->grid.w)};
-        for (size_t k = 0; k < 2 * quarter; k++) {
-            const double f = pow(10000, -(double)(k % quarter) / (double)quarter);
-            const double angle = (double)at[k / quarter] * f;
-            float *const out = table + i * e + k / quarter * 2 * quarter + k % quarter;
-            out[0] = (float)sin(angle);
-            out[quarter] = (float)cos(angle);
-        }
-    }
-    sn_device_upload(r->dev, w->keyed, table, w->n * e * sizeof *table);
-    sn_add(r->dev, w->keyed, w->xn, w->n * e);
-    sn_free(table);
-    return 0;
-}
-
-static int minicpmv_layer(const struct view *w, const struct layer *y, struct sn_diag *d)
-{
-    const struct sn_resampler *r = w->r;
-    float *const qn = w->xn + w->n * r->width;
-    norm(r, &y->row_norm, w->xn, w->x, w->n);
-    norm(r, &y->query_norm, qn, w->queries, w->n_queries);
-    const int rc = add_positions(w, d);
-    if (rc < 0) return rc;
-    sn_linear_apply(r->dev, &y->q, w->q, qn, w->n_queries);
-    sn_linear_apply(r->dev, &y->k, w->k, w->keyed, w->n);
-    sn_linear_apply(r->dev, &y->v, w->v, w->xn, w->n);
-    attend(w, w->n);
-    sn_linear_apply(r->dev, &y->o, w->queries, w->att, w->n_queries);
-    return 0;
-}
-
-static int run_view(const struct view *w, const float *rows, float *out, struct sn_diag *d)
-{
-    const struct sn_resampler *r = w->r;
-    const size_t in = r->width_in, e = r->width;
-    int rc = 0;
-    sn_device_upload(r->dev, w->keyed, rows, w->n * in * sizeof *rows);
+    const size_t e = r->width;
+    sn_device_upload(r->dev, w->in, rows, w->n * r->width_in * sizeof *rows);
     sn_device_upload(r->dev, w->queries, r->queries, w->n_queries * e * sizeof *rows);
-    if (r->perceiver)
-        gated(w, &r->gate, &r->up, &r->down, w->x, w->keyed, w->n, false);
-    else
-        sn_linear_apply(r->dev, &r->rows, w->x, w->keyed, w->n);
-    for (uint32_t i = 0; i < r->n_layers && rc == 0; i++) {
-        if (r->perceiver)
-            perceiver_layer(w, &r->layers[i]);
-        else
-            rc = minicpmv_layer(w, &r->layers[i], d);
-    }
-    if (rc < 0) return rc;
-    norm(r, &r->post, w->queries, w->queries, w->n_queries);
-    const float *last = w->queries;
-    if (r->proj.w) {
-        sn_linear_apply(r->dev, &r->proj, w->xn, w->queries, w->n_queries);
-        last = w->xn;
-    }
-    sn_device_download(r->dev, out, last, w->n_queries * e * sizeof *out);
-    return 0;
+    gated(w, &r->gate, &r->up, &r->down, w->x, w->in, w->n, false);
+    for (uint32_t i = 0; i < r->n_layers; i++) run_layer(w, &r->layers[i]);
+    norm(r, r->post_norm, w->queries, w->queries, w->n_queries);
+    sn_device_download(r->dev, out, w->queries, w->n_queries * e * sizeof *out);
 }
 
 /* --- a view's memory --- */
 
 static void free_view(struct view *w)
 {
-    float *const device[] = {w->x, w->queries, w->xn, w->keyed, w->q, w->att, w->k, w->v, w->gate, w->up};
+    float *const device[] = {w->x, w->queries, w->xn, w->in, w->q, w->att, w->k, w->v, w->gate, w->up};
     for (size_t i = 0; i < SN_COUNT(device); i++)
         if (device[i]) sn_device_release(w->r->dev, device[i]);
     if (w->kv) sn_kv_free(w->r->dev, w->kv);
@@ -364,7 +255,7 @@ static bool take_activations(struct view *w)
     const size_t all = w->n + w->n_queries, e = r->width, mlp = widest_mlp(r);
     const size_t q = (size_t)r->n_heads * r->head, kv = (size_t)r->n_kv_heads * r->head;
     return take_floats(w, &w->x, w->n, e) && take_floats(w, &w->queries, w->n_queries, e) &&
-           take_floats(w, &w->xn, all, e) && take_floats(w, &w->keyed, w->n, sn_max(e, r->width_in)) &&
+           take_floats(w, &w->xn, all, e) && take_floats(w, &w->in, w->n, r->width_in) &&
            take_floats(w, &w->q, w->n_queries, q) && take_floats(w, &w->att, w->n_queries, q) &&
            take_floats(w, &w->k, all, kv) && take_floats(w, &w->v, all, kv) &&
            take_floats(w, &w->gate, all, mlp) && take_floats(w, &w->up, all, mlp);
@@ -382,6 +273,7 @@ static bool take_rows(struct view *w, size_t n_pages)
     for (size_t i = 0; i < n_pages; i++) w->pages[i] = (int32_t)i;
     for (size_t i = 0; i < all; i++) {
         w->pos[i] = (int32_t)i;
+        w->hi[i] = (int32_t)all;
         w->page_lists[i] = w->pages;
     }
     w->all = (struct sn_kv_rows){all, w->page_lists, w->pos, w->lo, w->hi};
@@ -391,7 +283,7 @@ static bool take_rows(struct view *w, size_t n_pages)
 
 static int new_view(struct sn_resampler *r, struct sn_grid grid, struct view *w, struct sn_diag *d)
 {
-    *w = (struct view){.r = r, .n = (size_t)grid.w * grid.h, .n_queries = r->n_queries, .grid = grid};
+    *w = (struct view){.r = r, .n = (size_t)grid.w * grid.h, .n_queries = r->n_queries};
     const size_t all = w->n + w->n_queries, n_pages = (all + SN_KV_PAGE - 1) / SN_KV_PAGE;
     const struct sn_kv_shape shape = {r->n_kv_heads, r->head, r->head};
     const size_t widest = sn_max(sn_max(r->width, r->width_in),
@@ -420,7 +312,7 @@ int sn_resampler_run(struct sn_resampler *r, const struct sn_features *in, const
             rc = sn_fail(d, SN_ELIMIT, "fusion: a view of %u x %u rows", grid.w, grid.h);
         if (rc == 0) rc = new_view(r, grid, &w, d);
         if (rc < 0) break;
-        rc = run_view(&w, rows, out->x + i * r->n_queries * r->width, d);
+        run_view(&w, rows, out->x + i * r->n_queries * r->width);
         rows += w.n * in->n_cols;
         free_view(&w);
     }

@@ -1,8 +1,7 @@
 #ifndef SN_FUSION_RESAMPLER_H
 #define SN_FUSION_RESAMPLER_H
 /* Learned queries that read a view's rows and stand in the prompt in their place: Idefics2's Perceiver
- * (Jaegle et al., arXiv 2103.03206; arXiv 2405.02246) and MiniCPM-V's single layer of cross-attention
- * (arXiv 2408.01800). A projector of these kinds is nothing else. */
+ * (Jaegle et al., arXiv 2103.03206; arXiv 2405.02246). A projector of this kind is nothing else. */
 
 #include "base/media.h"
 #include "model/linear.h"
@@ -10,7 +9,7 @@
 struct sn_resampler;
 
 /* width_in: columns of the encoder's rows, width: the decoder's. */
-int sn_resampler_open(const struct sn_taker *t, bool perceiver, uint32_t width_in, uint32_t width,
+int sn_resampler_open(const struct sn_taker *t, uint32_t width_in, uint32_t width,
                       struct sn_resampler **out);
 void sn_resampler_free(struct sn_resampler **rp);
 

@@ -76,11 +76,11 @@ struct sn_chunk {
 struct sn_chunk sn_chunk_of(const struct sn_prompt *p, size_t first, int32_t seq);
 /* Runs all chunks. logits: (sum of n_logits, n_vocab) floats, host memory, in order; may be NULL
  * when none are wanted. Nothing changes on error: -SN_ELIMIT when a sequence would pass n_ctx (the
- * text says both numbers) or a span is longer than batch_max, since its tokens must be run together,
+ * text says both numbers) or a span is longer than batch_max, since its tokens must be run together;
  * -SN_EFULL when pages lack, -SN_EINVAL for a bad id or token. Chunks may be longer than batch_max in
  * sum: the step is then run in pieces. A row's logits do not depend on what else is in the step, nor
- * on how the prompt was cut. `stop`, if not NULL, is looked at
- * between layers: once true the step ends with -SN_ECANCELLED and appends nothing. */
+ * on how the prompt was cut. `stop`, if not NULL, is looked at between layers: once true the step ends
+ * with -SN_ECANCELLED and appends nothing. */
 int sn_engine_step(struct sn_engine *e, const struct sn_chunk *chunks, size_t n_chunks,
                    float *logits, const volatile int *stop, struct sn_diag *d);
 

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 const char *const mm_families[] = {"llava", "idefics3", "qwen2vl", "qwen25vl", "gemma3v", "pixtral",
-                                   "idefics2", "minicpmv", NULL};
-const char *const mm_hearing_families[] = {"ultravox", "qwen2audio", "voxtral", NULL};
+                                   "idefics2", NULL};
+const char *const mm_hearing_families[] = {"ultravox", "qwen2audio", NULL};
 
 void mm_path(char *out, size_t size, const char *folder, const char *name)
 {
