@@ -12,6 +12,7 @@ cli_libcli_a_SOURCES = \
   cli/cmd_detokenize.c \
   cli/cmd_doctor.c \
   cli/cmd_encode.c \
+  cli/cmd_estimate.c \
   cli/cmd_generate.c \
   cli/cmd_inspect.c \
   cli/cmd_logits.c \

@@ -28,6 +28,7 @@ static const struct command commands[] = {
     {"tokenize", cmd_tokenize, "text to token ids"},
     {"detokenize", cmd_detokenize, "token ids to text"},
     {"encode", cmd_encode, "what a model's encoder makes of a picture"},
+    {"estimate", cmd_estimate, "what pictures would cost a model"},
     {"logits", cmd_logits, "the model's raw output, as a NumPy file"},
     {"bench", cmd_bench, "how fast a model runs here"},
     {"doctor", cmd_doctor, "what Sensorium finds on this machine"},

@@ -100,6 +100,40 @@ static int check_fit(const struct cli_pictures *p, const struct cli_session *s, 
     return 0;
 }
 
+int cli_picture_plan(struct sn_sandbox *sandbox, const struct sn_vision_pre *pre, const char *path,
+                     size_t max_tokens, struct sn_vision_plan *out, struct sn_diag *d)
+{
+    struct sn_image image = {0};
+    int rc = cli_picture_load(sandbox, path, &image, d);
+    if (rc == 0) {
+        rc = sn_vision_pre_plan(pre, image.width, image.height, max_tokens, out, d);
+        if (rc < 0)
+            rc = sn_diag_prefix(d, rc, "%s", path);
+    }
+    sn_image_fini(&image);
+    return rc;
+}
+
+/* What cannot fit is refused before anything is encoded. */
+static int check_room(const struct cli_picture_opts *o, const struct cli_session *s,
+                      const struct cli_pictures *p, struct sn_diag *d)
+{
+    const struct sn_vision_pre *pre = sn_vision_prepares(sn_sight_tower(p->sight));
+    size_t n_tokens = 0;
+    for (size_t i = 0; i < o->n_images; i++) {
+        struct sn_vision_plan plan;
+        const int rc = cli_picture_plan(p->sandbox, pre, o->images[i], o->max_tokens, &plan, d);
+        if (rc < 0)
+            return rc;
+        n_tokens += plan.n_tokens;
+    }
+    if (n_tokens <= sn_engine_n_ctx(s->engine))
+        return 0;
+    return sn_fail(d, SN_ELIMIT, "%zu picture%s of %zu tokens; the context is %u (--ctx, or --image-tokens "
+                   "to make them smaller)", o->n_images, o->n_images == 1 ? "" : "s", n_tokens,
+                   sn_engine_n_ctx(s->engine));
+}
+
 static int see(const struct cli_picture_opts *o, size_t i, struct cli_pictures *p, struct sn_diag *d)
 {
     struct sn_image image = {0};
@@ -124,6 +158,8 @@ int cli_pictures_see(const struct cli_picture_opts *o, const struct cli_session 
     int rc = open_sight(o, s, &p->sight, d);
     if (rc == 0)
         rc = check_fit(p, s, d);
+    if (rc == 0)
+        rc = check_room(o, s, p, d);
     if (rc < 0)
         return rc;
     p->seen = sn_calloc(o->n_images, sizeof *p->seen);

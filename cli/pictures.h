@@ -38,6 +38,9 @@ void cli_pictures_close(struct cli_pictures *p);
 /* One picture file. sn_image_fini() ends *out. */
 int cli_picture_load(struct sn_sandbox *sandbox, const char *path, struct sn_image *out,
                      struct sn_diag *d);
+/* What would be made of a picture file: it is decoded, nothing more. */
+int cli_picture_plan(struct sn_sandbox *sandbox, const struct sn_vision_pre *pre, const char *path,
+                     size_t max_tokens, struct sn_vision_plan *out, struct sn_diag *d);
 /* A line about each on standard error: sizes, tiles, tokens, times. */
 void cli_pictures_report(const struct cli_picture_opts *o, const struct cli_pictures *p);
 

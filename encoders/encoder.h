@@ -19,6 +19,10 @@ int sn_vision_open(struct sn_device *dev, const struct sn_gguf *file, struct sn_
                    struct sn_diag *d);
 void sn_vision_free(struct sn_vision **vp);
 
+/* How the file's tower wants its pictures, without loading it: what estimates need. Errors as those of
+ * sn_vision_open(). */
+int sn_vision_file_prepares(const struct sn_gguf *file, struct sn_vision_pre *out, struct sn_diag *d);
+
 const char *sn_vision_family_name(const struct sn_vision *v); /* "mlp", "idefics3", ... */
 /* How a picture has to be prepared for this tower. Lives as long as the tower. */
 const struct sn_vision_pre *sn_vision_prepares(const struct sn_vision *v);

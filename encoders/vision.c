@@ -393,6 +393,13 @@ int sn_vision_open(struct sn_device *dev, const struct sn_gguf *file, struct sn_
     return 0;
 }
 
+int sn_vision_file_prepares(const struct sn_gguf *file, struct sn_vision_pre *out, struct sn_diag *d)
+{
+    struct sn_vision_hparams h = {0};
+    const int rc = sn_vision_hparams_read(file, &h, d);
+    return rc < 0 ? rc : sn_vision_pre_read(file, &h, out, d);
+}
+
 void sn_vision_free(struct sn_vision **vp)
 {
     struct sn_vision *v = *vp;

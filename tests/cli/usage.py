@@ -6,7 +6,7 @@ import re
 from program import PROGRAM, TINY, check, main, run, status
 
 COMMANDS = ("generate", "ask", "chat", "pull", "inspect", "quantize", "perplexity", "tokenize",
-            "detokenize", "encode", "logits", "bench", "doctor")
+            "detokenize", "encode", "estimate", "logits", "bench", "doctor")
 
 # Arguments that are wrong, and a word that the error must have.
 WRONG = (

@@ -44,6 +44,27 @@ def levels(pixels, info):
     return (pixels * std + mean) * 255
 
 
+def estimate(tmp):
+    """As many tokens as rows come, without running anything; and a status when they do not fit."""
+    seeing = [(name, info) for name, info in families() if "model" in info]
+    for name, info in seeing:
+        files = pictures(info)
+        mmproj = MODELS / info["mmproj"]
+        rows = 0
+        for i in range(len(info["media"])):
+            rows += len(stage(name, info, i, "projector", tmp / "rows.npy"))
+        done = run("estimate", "-m", mmproj, *files, "--json")
+        status(done, 0, f"{name}: estimate")
+        plan = json.loads(done.stdout)
+        check(plan["tokens"] == rows == sum(p["tokens"] for p in plan["pictures"]),
+              f"{name}: {plan['tokens']} tokens estimated, {rows} rows")
+    name, info = seeing[0]
+    many = [a for _ in range(400) for a in pictures(info)]
+    done = run("estimate", "-m", MODELS / info["model"], "--mmproj", MODELS / info["mmproj"], *many)
+    status(done, 1, f"{name}: estimate of 800 pictures")
+    check(b"the context is" in done.stderr, f"{name}: {done.stderr}")
+
+
 def stage(name, info, i, what, out):
     medium = info["media"][i]
     done = run("encode", "-m", MODELS / info["mmproj"], "--image", MEDIA / medium["file"], "--stage", what,
@@ -143,4 +164,4 @@ def refusals(tmp):
         status(run(*args), 2, f"{args}")
 
 
-main((encode, decode, ask, refusals))
+main((encode, estimate, decode, ask, refusals))
