@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define SPIN_ROUNDS 20000 /* of ~30 ns: about half a millisecond */
+#define PIECES_A_THREAD 4 /* of what is left: evens out what a shared machine's neighbours disturb */
 #define YIELD_AFTER 2000  /* past this, give the core away: we may share it with who we wait for */
 
 struct worker {
@@ -31,7 +32,7 @@ struct sn_pool {
     /* the slot; written by the caller before `generation` is bumped */
     sn_pool_fn *fn;
     void *ctx;
-    size_t n, chunk;
+    size_t n, grain;
 
     _Alignas(64) atomic_uint generation;
     _Alignas(64) atomic_size_t next;
@@ -51,13 +52,19 @@ static inline void cpu_relax(void)
 #endif
 }
 
+/* Guided self-scheduling (Polychronopoulos and Kuck, IEEE Trans. Computers C-36(12), 1987): pieces
+ * shrink with what is left, so there are few of them and yet the threads end together. */
 static void take_pieces(struct sn_pool *p, unsigned thread)
 {
-    for (;;) {
-        const size_t begin = atomic_fetch_add_explicit(&p->next, p->chunk, memory_order_relaxed);
-        if (begin >= p->n)
-            return;
-        p->fn(p->ctx, begin, sn_min(begin + p->chunk, p->n), thread);
+    size_t begin = atomic_load_explicit(&p->next, memory_order_relaxed);
+    while (begin < p->n) {
+        const size_t share = (p->n - begin) / (PIECES_A_THREAD * p->n_threads);
+        const size_t end = sn_min(begin + sn_max(share, p->grain), p->n);
+        if (!atomic_compare_exchange_weak_explicit(&p->next, &begin, end, memory_order_relaxed,
+                                                   memory_order_relaxed))
+            continue; /* another took it; begin is what it left */
+        p->fn(p->ctx, begin, end, thread);
+        begin = atomic_load_explicit(&p->next, memory_order_relaxed);
     }
 }
 
@@ -116,12 +123,10 @@ void sn_pool_run(struct sn_pool *p, size_t n, size_t grain, sn_pool_fn *fn, void
         fn(ctx, 0, n, 0);
         return;
     }
-    /* enough pieces a thread to even out what the neighbours of a shared machine disturb */
-    const size_t pieces = sn_min((n + grain - 1) / grain, (size_t)p->n_threads * 32);
     p->fn = fn;
     p->ctx = ctx;
     p->n = n;
-    p->chunk = sn_round_up((n + pieces - 1) / pieces, grain);
+    p->grain = grain;
     atomic_store_explicit(&p->next, 0, memory_order_relaxed);
     atomic_store_explicit(&p->n_done, 0, memory_order_relaxed);
     publish(p);

@@ -45,7 +45,7 @@ struct recording {
     const char *file;
     struct sn_source source;
     struct sn_sound *sound;
-    double done;           /* seconds */
+    double done, seconds;  /* transcribed; of the recording, as far as is known */
     bool opened;
 };
 
@@ -72,8 +72,14 @@ static void close_recording(struct recording *r)
 static int read_sound(void *ctx, float *pcm, size_t max, size_t *got, struct sn_diag *d)
 {
     struct recording *r = ctx;
-    const int rc = r->opened ? 0 : open_recording(r, d);
-    return rc < 0 ? rc : sn_sound_read(r->sound, pcm, max, got, d);
+    int rc = r->opened ? 0 : open_recording(r, d);
+    if (rc == 0)
+        rc = sn_sound_read(r->sound, pcm, max, got, d);
+    if (r->sound)
+        r->seconds = sn_sound_info(r->sound)->seconds;
+    if (rc < 0 || *got == 0)
+        close_recording(r);
+    return rc;
 }
 
 /* --- showing --- */
@@ -86,9 +92,8 @@ static void show_progress(void *ctx, double seconds)
     double done = 0, total = 0;
     for (size_t i = 0; i < c->n_files; i++) {
         const struct recording *x = &c->recordings[i];
-        const struct sn_sound_info *info = x->sound ? sn_sound_info(x->sound) : NULL;
         done += x->done;
-        total += info && info->seconds > x->done ? info->seconds : x->done;
+        total += x->seconds > x->done ? x->seconds : x->done;
     }
     sn_progress_set(&c->progress, "transcribing", (uint64_t)done, (uint64_t)total);
 }
@@ -178,13 +183,15 @@ static int write_all(struct command *c, struct sn_diag *d)
 static int open_model(struct command *c, struct sn_diag *d)
 {
     static const struct sn_sandbox_kind *const kinds[] = {&sn_sound_kind, NULL};
+    const unsigned n_open = (unsigned)sn_min(c->n_files, SN_TRANSCRIBE_OPEN);
     struct sn_gguf *file = NULL;
     char *path = NULL;
-    int rc = sn_sandbox_new(&(struct sn_sandbox_cfg){.kinds = kinds}, &c->sandbox, d);
+    int rc = sn_sandbox_new(&(struct sn_sandbox_cfg){kinds, n_open}, &c->sandbox, d);
     if (rc == 0)
         rc = sn_model_resolve(c->m.model, &path, d);
     if (rc == 0)
-        rc = sn_device_open(&(struct sn_device_cfg){c->m.device, c->m.threads, c->m.pin}, &c->device, d);
+        rc = sn_device_open(&(struct sn_device_cfg){c->m.device, c->m.threads, c->m.pin, c->m.fast},
+                            &c->device, d);
     if (rc == 0)
         rc = sn_whisper_file_open(path, &file, d);
     if (rc == 0)

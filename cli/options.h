@@ -68,10 +68,10 @@ struct cli_model_opts {
     const char *device;
     uint32_t n_ctx;       /* --ctx; 0: the model's own */
     const char *kv;       /* "f16", "q8", "f32"; NULL: by the weights */
-    bool pin;
+    bool pin, fast;
 };
 void cli_add_model(struct cli_parser *p, struct cli_model_opts *o);    /* -m */
-void cli_add_compute(struct cli_parser *p, struct cli_model_opts *o);  /* -t, --device, --pin */
+void cli_add_compute(struct cli_parser *p, struct cli_model_opts *o);  /* -t, --device, --pin, --fast */
 void cli_add_context(struct cli_parser *p, struct cli_model_opts *o);  /* --ctx, --kv */
 /* CLI_GO, or a usage error when -m is missing or a word is unknown. */
 int cli_check_model(const struct cli_parser *p, const struct cli_model_opts *o);

@@ -24,7 +24,8 @@ static int open_all(const struct cli_model_opts *o, const struct sn_engine_cfg *
     if (rc < 0)
         return rc;
     const double t0 = sn_clock_s();
-    const struct sn_device_cfg device = {.name = o->device, .n_threads = o->threads, .pin = o->pin};
+    const struct sn_device_cfg device = {.name = o->device, .n_threads = o->threads, .pin = o->pin,
+                                         .fast = o->fast};
     rc = sn_device_open(&device, &s->device, d);
     if (rc < 0)
         return rc;

@@ -25,6 +25,9 @@ void cli_add_compute(struct cli_parser *p, struct cli_model_opts *o)
                                    "what computes: cpu", 0, 0, NULL});
     cli_add(p, (struct cli_option){0, "pin", CLI_FLAG, &o->pin, NULL,
                                    "bind each thread to a core", 0, 0, NULL});
+    cli_add(p, (struct cli_option){0, "fast", CLI_FLAG, &o->fast, NULL,
+                                   "8-bit products for F32, F16, BF16 and Q8_0 weights: quicker, coarser",
+                                   0, 0, NULL});
 }
 
 void cli_add_context(struct cli_parser *p, struct cli_model_opts *o)

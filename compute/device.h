@@ -124,6 +124,8 @@ struct sn_device_cfg {
     const char *name;     /* "cpu" or NULL */
     unsigned n_threads;   /* 0: one per core */
     bool pin;             /* bind threads to cores */
+    bool fast;            /* F32, F16, BF16 and Q8_0 weights as 8-bit integers, which meet 8-bit
+                           * activations: quicker where the CPU has such products, and coarser */
 };
 /* SN_ISA in the environment (none, avx2, avx512, neon) lowers the CPU's kernels. */
 int sn_device_open(const struct sn_device_cfg *cfg, struct sn_device **out, struct sn_diag *d);

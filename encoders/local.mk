@@ -26,5 +26,11 @@ encoders_libpre_avx2_a_SOURCES = encoders/mel_avx2.c encoders/resize_avx2.c
 encoders_libpre_avx2_a_CFLAGS = $(AM_CFLAGS) -O3 -mavx2
 LIBENCODERS += encoders/libpre_avx2.a encoders/libencoders.a
 endif
+if HAVE_AVX512
+noinst_LIBRARIES += encoders/libpre_avx512.a
+encoders_libpre_avx512_a_SOURCES = encoders/resize_avx512.c
+encoders_libpre_avx512_a_CFLAGS = $(AM_CFLAGS) -O3 -mavx2 -mavx512f -mavx512bw -mavx512vl -mavx512vnni
+LIBENCODERS += encoders/libpre_avx512.a encoders/libencoders.a
+endif
 LIBENCODERS += $(LIBMODEL)
 EXTRA_DIST += encoders/README.md

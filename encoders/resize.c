@@ -147,7 +147,7 @@ struct job {
     struct sn_image *out;
     struct sn_taps across, down; /* n_out 0: this axis keeps its size */
     struct sn_resize_kernels kernels;
-    size_t n_ring;               /* rows of a ring: as many as the widest window down */
+    size_t n_ring;               /* rows of a ring: the widest window down, and one ahead */
     uint8_t *rings;              /* (n_threads, n_ring, out->width, 3) */
     const uint8_t **rows;        /* (n_threads, n_ring): a window's rows in order */
 };
@@ -157,23 +157,37 @@ static const uint8_t *source_row(const struct job *j, size_t y)
     return j->in->rgb + y * j->in->width * 3;
 }
 
-/* Output rows [begin, end); a ring slot is narrowed when the first window reaches its row. */
+static uint8_t *ring_row(const struct job *j, unsigned thread, size_t y)
+{
+    return j->rings + (thread * j->n_ring + y % j->n_ring) * j->out->width * 3;
+}
+
+/* Narrows rows from `next` to at least `end`, two by two; returns the first that is not. */
+static size_t fill_ring(const struct job *j, unsigned thread, size_t next, size_t end)
+{
+    for (; next < end; next += 2) {
+        const size_t second = next + 1 < j->in->height ? next + 1 : next;
+        uint8_t *const dst[2] = {ring_row(j, thread, next), ring_row(j, thread, second)};
+        const uint8_t *const src[2] = {source_row(j, next), source_row(j, second)};
+        j->kernels.row(dst, src, &j->across);
+    }
+    return next;
+}
+
+/* Output rows [begin, end). */
 static void both_passes(void *ctx, size_t begin, size_t end, unsigned thread)
 {
     const struct job *j = ctx;
     const struct sn_taps *down = &j->down;
     const size_t row_bytes = (size_t)j->out->width * 3;
-    uint8_t *ring = j->rings + thread * j->n_ring * row_bytes;
     const uint8_t **rows = j->rows + thread * j->n_ring;
     size_t next = down->at[begin].first;
     for (size_t y = begin; y < end; y++) {
         const struct sn_window at = down->at[y];
-        for (next = sn_max(next, at.first); next < (size_t)at.first + at.n; next++)
-            if (j->across.n_out)
-                j->kernels.row(ring + next % j->n_ring * row_bytes, source_row(j, next), &j->across);
+        if (j->across.n_out)
+            next = fill_ring(j, thread, sn_max(next, at.first), (size_t)at.first + at.n);
         for (size_t k = 0; k < at.n; k++)
-            rows[k] = j->across.n_out ? ring + (at.first + k) % j->n_ring * row_bytes
-                                      : source_row(j, at.first + k);
+            rows[k] = j->across.n_out ? ring_row(j, thread, at.first + k) : source_row(j, at.first + k);
         j->kernels.mix(j->out->rgb + y * row_bytes, rows, down->weight + y * down->n_slots, at.n,
                        down->shift, row_bytes);
     }
@@ -183,8 +197,12 @@ static void across_only(void *ctx, size_t begin, size_t end, unsigned thread)
 {
     const struct job *j = ctx;
     (void)thread;
-    for (size_t y = begin; y < end; y++)
-        j->kernels.row(j->out->rgb + y * j->out->width * 3, source_row(j, y), &j->across);
+    for (size_t y = begin; y < end; y += 2) {
+        const size_t second = y + 1 < end ? y + 1 : y, row_bytes = (size_t)j->out->width * 3;
+        uint8_t *const dst[2] = {j->out->rgb + y * row_bytes, j->out->rgb + second * row_bytes};
+        const uint8_t *const src[2] = {source_row(j, y), source_row(j, second)};
+        j->kernels.row(dst, src, &j->across);
+    }
 }
 
 static int choose_kernels(struct sn_resize_kernels *k, enum sn_resize_rounding rounding,
@@ -195,12 +213,16 @@ static int choose_kernels(struct sn_resize_kernels *k, enum sn_resize_rounding r
     if (rc < 0)
         return rc;
     *k = sn_resize_plain;
+    if (rounding != SN_RESIZE_TORCHVISION)
+        return 0; /* weights of more than 16 bits */
 #ifdef SN_HAVE_AVX2
-    const bool avx2 = strcmp(cpu.isa, "avx2") == 0 || strcmp(cpu.isa, "avx512") == 0;
-    if (avx2 && rounding == SN_RESIZE_TORCHVISION)
+    if (strcmp(cpu.isa, "avx2") == 0)
         *k = sn_resize_avx2;
 #endif
-    (void)rounding;
+#ifdef SN_HAVE_AVX512
+    if (strcmp(cpu.isa, "avx512") == 0)
+        *k = sn_resize_avx512;
+#endif
     return 0;
 }
 
@@ -215,7 +237,7 @@ static int job_init(struct job *j, const struct sn_resize *how, unsigned n_threa
         rc = taps_init(&j->down, how, j->in->height, j->out->height, d);
     if (rc < 0 || !j->down.n_out)
         return rc;
-    j->n_ring = j->down.n_slots;
+    j->n_ring = j->down.n_slots + 1;
     if (!sn_size_mul(j->n_ring, n_threads, &n_rows)) {
         j->rows = sn_malloc_array(n_rows, sizeof *j->rows);
         if (!sn_size_mul(n_rows, j->across.n_out ? j->out->width : 0, &n_bytes))

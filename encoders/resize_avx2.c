@@ -30,7 +30,7 @@ static inline void put_pixel(uint8_t *dst, __m256i acc, __m128i half, __m128i sh
     memcpy(dst, &rgb, sizeof rgb);
 }
 
-static void row(uint8_t *dst, const uint8_t *src, const struct sn_taps *t)
+static void one_row(uint8_t *dst, const uint8_t *src, const struct sn_taps *t)
 {
     const __m128i half = _mm_set1_epi32(1 << (t->shift - 1));
     const __m128i shift = _mm_cvtsi32_si128((int)t->shift);
@@ -45,6 +45,12 @@ static void row(uint8_t *dst, const uint8_t *src, const struct sn_taps *t)
         put_pixel(dst + 3 * (size_t)x, acc, half, shift);
     }
     sn_resize_row_plain(dst, src, t, n);
+}
+
+static void row(uint8_t *const dst[2], const uint8_t *const src[2], const struct sn_taps *t)
+{
+    for (int r = 0; r < 1 + (dst[0] != dst[1]); r++)
+        one_row(dst[r], src[r], t);
 }
 
 /* acc[0], acc[1] += 16 columns of two rows; the lanes are in the order of the unpacked bytes. */

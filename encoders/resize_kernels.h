@@ -21,8 +21,10 @@ struct sn_taps {
     int16_t *weight16;     /* the same; NULL where they need more bits */
 };
 
-/* A row of RGB pixels: dst (t->n_out, 3) from src, whose width t was made for. */
-typedef void sn_resize_row_fn(uint8_t *dst, const uint8_t *src, const struct sn_taps *t);
+/* Two rows of RGB pixels, or the same one twice: each dst (t->n_out, 3) from its src, whose width t
+ * was made for. */
+typedef void sn_resize_row_fn(uint8_t *const dst[2], const uint8_t *const src[2],
+                              const struct sn_taps *t);
 
 /* n bytes, each the weighted sum of n_rows (at least 1) rows. */
 typedef void sn_resize_mix_fn(uint8_t *dst, const uint8_t *const *rows, const int32_t *weight,
@@ -34,7 +36,9 @@ struct sn_resize_kernels {
 };
 
 /* Plain C: weights of any width. The others: weight16 only, and the same bits. */
-extern const struct sn_resize_kernels sn_resize_plain, sn_resize_avx2;
+extern const struct sn_resize_kernels sn_resize_plain, sn_resize_avx2, sn_resize_avx512;
+
+/* The rest of a row, from pixel `begin`; columns [begin, end) of a mixture. */
 void sn_resize_row_plain(uint8_t *dst, const uint8_t *src, const struct sn_taps *t, uint32_t begin);
 void sn_resize_mix_plain(uint8_t *dst, const uint8_t *const *rows, const int32_t *weight,
                          size_t n_rows, unsigned shift, size_t begin, size_t end);

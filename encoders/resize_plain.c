@@ -11,7 +11,6 @@ static inline uint8_t clamp(int32_t sum, unsigned shift)
     return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
 }
 
-/* Pixels from `begin` on. */
 void sn_resize_row_plain(uint8_t *dst, const uint8_t *src, const struct sn_taps *t, uint32_t begin)
 {
     for (uint32_t x = begin; x < t->n_out; x++) {
@@ -29,7 +28,6 @@ void sn_resize_row_plain(uint8_t *dst, const uint8_t *src, const struct sn_taps 
     }
 }
 
-/* Columns [begin, end). */
 void sn_resize_mix_plain(uint8_t *dst, const uint8_t *const *rows, const int32_t *weight,
                          size_t n_rows, unsigned shift, size_t begin, size_t end)
 {
@@ -49,9 +47,10 @@ void sn_resize_mix_plain(uint8_t *dst, const uint8_t *const *rows, const int32_t
     }
 }
 
-static void row(uint8_t *dst, const uint8_t *src, const struct sn_taps *t)
+static void row(uint8_t *const dst[2], const uint8_t *const src[2], const struct sn_taps *t)
 {
-    sn_resize_row_plain(dst, src, t, 0);
+    for (int r = 0; r < 1 + (dst[0] != dst[1]); r++)
+        sn_resize_row_plain(dst[r], src[r], t, 0);
 }
 
 static void mix(uint8_t *dst, const uint8_t *const *rows, const int32_t *weight, size_t n_rows,

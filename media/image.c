@@ -132,7 +132,7 @@ static int take_image(struct sn_sandbox_task *t, const struct sn_sandbox_chunk *
     const size_t n_pixels = (size_t)head.width * head.height;
     if (n_pixels == 0 || n_pixels > PIXELS_MAX || 3 * n_pixels != chunk->n)
         return sn_fail(d, SN_EFORMAT, "%s: its decoder answered nonsense", name);
-    if (!sn_image_init(out, head.width, head.height))
+    if (!sn_image_room(out, head.width, head.height))
         return sn_fail(d, SN_ENOMEM, "%s: no memory for %ux%u pixels", name, head.width, head.height);
     const int rc = sn_sandbox_copy(t, 0, out->rgb, chunk->n, d);
     if (rc < 0)

@@ -54,6 +54,9 @@ typedef int sn_picture_decoder(struct sn_canvas *c);
 sn_picture_decoder sn_jpeg_decode, sn_png_decode, sn_webp_decode, sn_gif_decode, sn_tiff_decode,
     sn_bmp_decode, sn_heif_decode;
 
+/* sn_image_init(), and large pages for large pictures: the first touch is half of a copy's time. */
+bool sn_image_room(struct sn_image *m, uint32_t width, uint32_t height);
+
 /* Compares a declared size with the limit; to be called before anything of that size is
  * allocated. */
 int sn_canvas_check_size(const struct sn_canvas *c, uint64_t width, uint64_t height);

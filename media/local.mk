@@ -39,6 +39,7 @@ media_libmedia_a_SOURCES += \
   media/sound.c media/sound.h \
   media/sound_container.c media/sound_container.h \
   media/sound_decode.c media/sound_decode.h \
+  media/sound_input.c \
   media/sound_tail.c \
   media/video.c media/video.h media/video_impl.h \
   media/video_decode.c \

@@ -515,9 +515,9 @@ int sn_sandbox_next(struct sn_sandbox_task *t, struct sn_sandbox_chunk *chunk, s
     struct sn_reply_message m;
     ssize_t got = 0;
     if (rc > 0)
-        do {
+        do { /* reset: it ended without reading our last byte; what it had sent comes behind that */
             got = recv(t->child.job, &m, sizeof m, 0);
-        } while (got < 0 && errno == EINTR);
+        } while (got < 0 && (errno == EINTR || errno == ECONNRESET));
     if (rc >= 0 && got != (ssize_t)sizeof m)
         rc = explain_death(t, d);
     else if (rc > 0 && m.what == SN_REPLY_DONE)

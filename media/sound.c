@@ -1,8 +1,8 @@
 /* Sound for the pipeline: decoded in a child of the sandbox, or in this process.
  *
- * A child sends chunks of PCM, each with what is known so far at its head; the first one is empty and
- * says that the file was opened, the last one is empty too. It is at most N_SLOTS chunks ahead of the
- * reader. It is believed nothing: what it sends is bounded and cleaned here again. */
+ * A child sends chunks of PCM, each with what is known so far at its head; the first one is empty
+ * and says that the file was opened, the last one is empty too. It is at most N_SLOTS chunks ahead
+ * of the reader. It is believed nothing: what it sends is bounded and cleaned here again. */
 
 #include "config.h"
 #include "media/sound.h"
@@ -32,7 +32,7 @@ struct sn_sound {
     struct sn_sound_info info;
     char *name;
     bool ended;
-    struct sn_diag error; /* once set, every read returns it */
+    struct sn_diag error;             /* once set, every read returns it */
     struct sn_sound_decoder *decoder; /* in this process */
     struct sn_sandbox_task *task;     /* or in a child: */
     size_t at, n;                     /* samples of its last chunk: read, in all */
@@ -188,8 +188,8 @@ int sn_sound_read(struct sn_sound *s, float *pcm, size_t max, size_t *got, struc
     return sn_fail(d, s->error.code, "%s", s->error.text);
 }
 
-static int open_decoder(struct sn_sound *s, const struct sn_source *in, const struct sn_sound_cfg *cfg,
-                        struct sn_diag *d)
+static int open_decoder(struct sn_sound *s, const struct sn_source *in,
+                        const struct sn_sound_cfg *cfg, struct sn_diag *d)
 {
     const int rc = sn_sound_decoder_open(in, false, cfg, &s->decoder, d);
     if (rc < 0)

@@ -1,14 +1,14 @@
 #ifndef SN_MEDIA_SOUND_H
 #define SN_MEDIA_SOUND_H
 /* Any recording to mono 16 kHz float, streaming: memory is bounded whatever the length. The samples
- * are those of `ffmpeg -i FILE -ac 1 -ar 16000 -f f32le`, with two exceptions that keep the encoders
- * safe: NaN becomes 0, and values beyond +-SN_SOUND_PEAK are cut. As with ffmpeg, a loud stereo
- * recording may pass +-1.
+ * are those of `ffmpeg -i FILE -ac 1 -ar 16000 -f f32le`, with two exceptions that keep the
+ * encoders safe: NaN becomes 0, and values beyond +-SN_SOUND_PEAK are cut. As with ffmpeg, a loud
+ * stereo recording may pass +-1.
  *
  * Decoding is FFmpeg's, restricted: only the containers and codecs that recordings come in, no file
  * and no network access but the bytes that were given; and it runs in a child process of a sandbox
- * (media/sandbox.h) that was made with sn_sound_kind among its kinds. A stream keeps its child until
- * it is closed: a sandbox needs as many as there are streams at a time. */
+ * (media/sandbox.h) that was made with sn_sound_kind among its kinds. A stream keeps its child
+ * until it is closed: a sandbox needs as many as there are streams at a time. */
 
 #include "base/diag.h"
 #include "base/media.h"

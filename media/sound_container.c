@@ -2,71 +2,43 @@
  * (version 5.1): probe, open, find_stream_info; send a packet, take its frames, and when one of
  * these fails go on with the next packet; a read error is the end of the file.
  *
- * What is shut: FFmpeg sees no file and no network, only read_input() and seek_input(); containers
- * that name other files (playlists, concat, HLS, DASH) are not on the list, and neither are decoders
- * that people's recordings do not need. Streams of the other kind are discarded, their decoders
- * never opened. */
+ * What is shut: FFmpeg sees no file and no network, only what media/sound_input reads; containers
+ * that name other files (playlists, concat, HLS, DASH) are not on the list, and neither are
+ * decoders that people's recordings do not need. Streams of the other kind are discarded, their
+ * decoders never opened. */
 
-#define _GNU_SOURCE
 #include "config.h"
 #include "media/sound_container.h"
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <libavutil/avstring.h>
 #include <libavutil/cpu.h>
 
 static const char containers[] =
-    "wav,w64,aiff,au,caf,flac,mp3,ogg,mov,matroska,aac,loas,ac3,eac3,amr,amrnb,amrwb,asf,avi,mpegts,"
-    "mpeg,flv,wv";
+    "wav,w64,aiff,au,caf,flac,mp3,ogg,mov,matroska,aac,loas,ac3,eac3,amr,amrnb,amrwb,asf,avi,"
+    "mpegts,mpeg,flv,wv";
 
 static const char sound_codecs[] =
     "pcm_alaw,pcm_bluray,pcm_dvd,pcm_f32be,pcm_f32le,pcm_f64be,pcm_f64le,pcm_mulaw,pcm_s16be,"
     "pcm_s16be_planar,pcm_s16le,pcm_s16le_planar,pcm_s24be,pcm_s24le,pcm_s24le_planar,pcm_s32be,"
-    "pcm_s32le,pcm_s32le_planar,pcm_s8,pcm_s8_planar,pcm_u16be,pcm_u16le,pcm_u24be,pcm_u24le,pcm_u32be,"
-    "pcm_u32le,pcm_u8,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms,g722,g726,gsm,gsm_ms,flac,alac,wavpack,"
-    "mp1float,mp1,mp2float,mp2,mp3float,mp3,aac,aac_latm,ac3,eac3,opus,vorbis,speex,amrnb,amrwb,"
-    "wmav1,wmav2,wmapro,wmalossless,wmavoice";
+    "pcm_s32le,pcm_s32le_planar,pcm_s8,pcm_s8_planar,pcm_u16be,pcm_u16le,pcm_u24be,pcm_u24le,"
+    "pcm_u32be,pcm_u32le,pcm_u8,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms,g722,g726,gsm,gsm_ms,flac,"
+    "alac,wavpack,mp1float,mp1,mp2float,mp2,mp3float,mp3,aac,aac_latm,ac3,eac3,opus,vorbis,speex,"
+    "amrnb,amrwb,wmav1,wmav2,wmapro,wmalossless,wmavoice";
 
 static const char picture_codecs[] =
     "h264,hevc,vp8,vp9,libdav1d,mpeg1video,mpeg2video,mpeg4,msmpeg4v1,msmpeg4v2,msmpeg4,wmv1,wmv2,"
     "wmv3,vc1,h263,flv,theora,mjpeg,prores,dvvideo,rawvideo";
 
 enum {
-    IO_BUFFER_BYTES = 32768,  /* as FFmpeg's own file reader */
+    IO_BUFFER_BYTES = 32768,    /* as FFmpeg's own file reader */
     FRAME_SAMPLES_MAX = 1 << 24 /* the longest real one is FLAC's, 65535 */
 };
-
-void sn_container_enter(struct sn_container *c) { c->entered_s = sn_clock_s(); }
-
-void sn_container_leave(struct sn_container *c) { c->work_s += sn_clock_s() - c->entered_s; }
-
-static bool is_cancelled(const struct sn_container *c)
-{
-    return c->cancel && atomic_load_explicit(c->cancel, memory_order_relaxed);
-}
-
-static bool is_late(const struct sn_container *c)
-{
-    return c->work_s + sn_clock_s() - c->entered_s > c->work_max_s;
-}
-
-int sn_container_check(const struct sn_container *c, struct sn_diag *d)
-{
-    if (is_cancelled(c))
-        return sn_fail(d, SN_ECANCELLED, "decoding was cancelled");
-    if (is_late(c))
-        return sn_fail(d, SN_ELIMIT, "decoding takes longer than the limit of %g s", c->work_max_s);
-    return 0;
-}
 
 /* "mov,mp4,m4a,..." is one demuxer with many names. */
 void sn_container_name(const struct sn_container *c, char name[24])
@@ -85,85 +57,6 @@ static int fail(const struct sn_container *c, int error, const char *what, struc
         return sn_fail(d, SN_ENOMEM, "%s: out of memory", what);
     return sn_fail(d, SN_EFORMAT, "%.*s: the file is damaged, incomplete, or not what it seems",
                    (int)strcspn(what, ","), what);
-}
-
-/* --- the input --- */
-
-static ssize_t read_some(const struct sn_container *c, uint64_t at, uint8_t *to, size_t n)
-{
-    if (c->in.bytes) {
-        memcpy(to, c->in.bytes + at, n);
-        return (ssize_t)n;
-    }
-    ssize_t got;
-    do
-        got = pread(c->in.fd, to, n, (off_t)at);
-    while (got < 0 && errno == EINTR);
-    return got;
-}
-
-/* A shared mapping that was read stays in our memory until we say that it need not. */
-static void drop_pages(struct sn_container *c)
-{
-    enum { EVERY_BYTES = 8 << 20 };
-    if (!c->mapped || (c->at >= c->dropped && c->at - c->dropped < EVERY_BYTES))
-        return;
-    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    madvise((void *)(uintptr_t)c->in.bytes, c->at / page * page, MADV_DONTNEED);
-    c->dropped = c->at;
-}
-
-static int read_input(void *ctx, uint8_t *to, int n)
-{
-    struct sn_container *c = ctx;
-    if (is_cancelled(c) || is_late(c))
-        return AVERROR_EXIT;
-    if (c->at >= c->size || n <= 0)
-        return AVERROR_EOF;
-    const ssize_t got = read_some(c, c->at, to, sn_min((size_t)n, c->size - c->at));
-    if (got < 0)
-        return AVERROR(errno);
-    if (got == 0)
-        return AVERROR_EOF; /* the file shrank */
-    c->at += (uint64_t)got;
-    drop_pages(c);
-    return (int)got;
-}
-
-static int64_t seek_input(void *ctx, int64_t offset, int whence)
-{
-    struct sn_container *c = ctx;
-    whence &= ~AVSEEK_FORCE;
-    if (whence == AVSEEK_SIZE)
-        return (int64_t)c->size;
-    int64_t base = 0;
-    if (whence == SEEK_CUR)
-        base = (int64_t)c->at;
-    else if (whence == SEEK_END)
-        base = (int64_t)c->size;
-    else if (whence != SEEK_SET)
-        return AVERROR(EINVAL);
-    int64_t to;
-    if (__builtin_add_overflow(base, offset, &to) || to < 0)
-        return AVERROR(EINVAL);
-    c->at = (uint64_t)to;
-    return to;
-}
-
-ssize_t sn_container_peek(const struct sn_container *c, uint64_t at, uint8_t *to, size_t n)
-{
-    return at < c->size ? read_some(c, at, to, sn_min(n, c->size - at)) : 0;
-}
-
-static int measure_input(struct sn_container *c, struct sn_diag *d)
-{
-    c->size = c->in.n_bytes;
-    if (c->size == 0)
-        return sn_fail(d, SN_EFORMAT, "the file is empty (0 bytes)");
-    if (c->size > c->bytes_max)
-        return sn_fail(d, SN_ELIMIT, "%llu bytes exceed the limit of %llu",
-                       (unsigned long long)c->size, (unsigned long long)c->bytes_max);
-    return 0;
 }
 
 /* --- opening --- */
@@ -194,7 +87,7 @@ static int prepare(struct sn_container *c, struct sn_diag *d)
     sn_container_prepare();
     uint8_t *buffer = av_malloc(IO_BUFFER_BYTES);
     if (buffer)
-        c->io = avio_alloc_context(buffer, IO_BUFFER_BYTES, 0, c, read_input, NULL, seek_input);
+        c->io = avio_alloc_context(buffer, IO_BUFFER_BYTES, 0, c, sn_container_read, NULL, sn_container_to);
     if (!c->io) {
         av_free(buffer);
         return fail(c, AVERROR(ENOMEM), "container", d);
@@ -204,10 +97,12 @@ static int prepare(struct sn_container *c, struct sn_diag *d)
     if (!c->fmt || !c->packet)
         return fail(c, AVERROR(ENOMEM), "container", d);
     c->fmt->pb = c->io;
-    c->fmt->flags |= AVFMT_FLAG_CUSTOM_IO; /* or closing it would close our io as if it were a file */
+    /* or closing it would close our io as if it were a file */
+    c->fmt->flags |= AVFMT_FLAG_CUSTOM_IO;
     c->fmt->io_open = refuse_open;
     c->fmt->format_whitelist = av_strdup(containers);
-    c->fmt->codec_whitelist = av_strdup(c->type == AVMEDIA_TYPE_AUDIO ? sound_codecs : picture_codecs);
+    c->fmt->codec_whitelist =
+        av_strdup(c->type == AVMEDIA_TYPE_AUDIO ? sound_codecs : picture_codecs);
     if (!c->fmt->format_whitelist || !c->fmt->codec_whitelist)
         return fail(c, AVERROR(ENOMEM), "container", d);
     return 0;
@@ -255,8 +150,8 @@ static int64_t stream_score(const struct sn_container *c, const AVStream *st)
     if (p->codec_type != c->type || (st->disposition & AV_DISPOSITION_ATTACHED_PIC) ||
         !allowed_decoder(c, st))
         return 0;
-    const int64_t size = c->type == AVMEDIA_TYPE_AUDIO ? p->ch_layout.nb_channels
-                                                       : (int64_t)p->width * p->height;
+    const int64_t size =
+        c->type == AVMEDIA_TYPE_AUDIO ? p->ch_layout.nb_channels : (int64_t)p->width * p->height;
     return size + 100000000 * !!(st->event_flags & AVSTREAM_EVENT_FLAG_NEW_PACKETS) +
            5000000 * !!(st->disposition & AV_DISPOSITION_DEFAULT);
 }
@@ -282,7 +177,8 @@ static int fail_without_stream(const struct sn_container *c, struct sn_diag *d)
     bool present = false; /* in a codec that is not on our list */
     for (unsigned i = 0; i < n; i++) {
         const AVStream *st = c->fmt->streams[i];
-        present |= st->codecpar->codec_type == c->type && !(st->disposition & AV_DISPOSITION_ATTACHED_PIC);
+        present |=
+            st->codecpar->codec_type == c->type && !(st->disposition & AV_DISPOSITION_ATTACHED_PIC);
         if (i < SHOWN)
             describe_stream(st, &text);
     }
@@ -336,15 +232,15 @@ static int open_decoder(struct sn_container *c, struct sn_diag *d)
     c->codec->pkt_timebase = c->stream->time_base;
     c->codec->thread_count = 1;
     c->codec->max_samples = FRAME_SAMPLES_MAX;
-    if (c->pixels_max > 0)
-        c->codec->max_pixels = c->pixels_max;
+    if (c->pixels_max > 0) /* frames are padded to blocks here, and looked at again later */
+        c->codec->max_pixels = 2 * c->pixels_max;
     error = avcodec_open2(c->codec, decoder, NULL);
     return error < 0 ? fail(c, error, decoder->name, d) : 0;
 }
 
 int sn_container_open(struct sn_container *c, struct sn_diag *d)
 {
-    int rc = measure_input(c, d);
+    int rc = sn_container_measure(c, d);
     if (rc == 0)
         rc = prepare(c, d);
     if (rc == 0)

@@ -1,4 +1,5 @@
-/* Sound, pulled: container > decoder > libswresample > a buffer of one frame's samples > the caller.
+/* Sound, pulled: container > decoder > libswresample > a buffer of one frame's samples > the
+ * caller.
  *
  * The resampler is fed whole decoded frames with room for all they give, and is made anew when the
  * format changes in the middle (chained Ogg, broadcasts), because that is what the ffmpeg program
@@ -35,11 +36,11 @@ struct sn_sound_decoder {
     int rate;
     AVChannelLayout layout;
 
-    AVFrame *frame;    /* decoded, samples below `fed` are in swr already */
+    AVFrame *frame; /* decoded, samples below `fed` are in swr already */
     int fed;
-    float *pcm;        /* converted; [at, n) not given out yet */
+    float *pcm; /* converted; [at, n) not given out yet */
     size_t cap, at, n;
-    bool decoded, ended; /* the decoder gave its last frame; swr gave its last sample */
+    bool decoded, ended;  /* the decoder gave its last frame; swr gave its last sample */
     struct sn_diag error; /* once set, every read returns it */
 };
 
@@ -49,7 +50,8 @@ static int check_format(int rate, int n_channels, struct sn_diag *d)
         return sn_fail(d, SN_EUNSUPPORTED, "a sample rate of %d Hz is outside %d to %d", rate,
                        RATE_MIN, RATE_MAX);
     if (n_channels < 1 || n_channels > CHANNELS_MAX)
-        return sn_fail(d, SN_EUNSUPPORTED, "%d channels are outside 1 to %d", n_channels, CHANNELS_MAX);
+        return sn_fail(d, SN_EUNSUPPORTED, "%d channels are outside 1 to %d", n_channels,
+                       CHANNELS_MAX);
     return 0;
 }
 
@@ -179,7 +181,8 @@ static void note_state(struct sn_sound_decoder *s)
         s->info.n_damaged--; /* the last packet was whole, only its length unknown */
 }
 
-static int read_samples(struct sn_sound_decoder *s, float *pcm, size_t max, size_t *got, struct sn_diag *d)
+static int read_samples(struct sn_sound_decoder *s, float *pcm, size_t max, size_t *got,
+                        struct sn_diag *d)
 {
     while (*got < max && !s->ended) {
         const size_t n = sn_min(s->n - s->at, max - *got);
@@ -190,7 +193,8 @@ static int read_samples(struct sn_sound_decoder *s, float *pcm, size_t max, size
             continue;
         }
         if ((double)(s->info.n_samples + n) > s->seconds_max * SN_AUDIO_RATE)
-            return sn_fail(d, SN_ELIMIT, "the sound is longer than the limit of %g s", s->seconds_max);
+            return sn_fail(d, SN_ELIMIT, "the sound is longer than the limit of %g s",
+                           s->seconds_max);
         memcpy(pcm + *got, s->pcm + s->at, n * sizeof *pcm);
         s->at += n;
         s->info.n_samples += n;
@@ -202,7 +206,8 @@ static int read_samples(struct sn_sound_decoder *s, float *pcm, size_t max, size
     return 0;
 }
 
-int sn_sound_decoder_read(struct sn_sound_decoder *s, float *pcm, size_t max, size_t *got, struct sn_diag *d)
+int sn_sound_decoder_read(struct sn_sound_decoder *s, float *pcm, size_t max, size_t *got,
+                          struct sn_diag *d)
 {
     assert(max > 0);
     *got = 0;
@@ -233,8 +238,8 @@ static void note_seconds(struct sn_sound_decoder *s, bool *certain)
 {
     const AVCodecParameters *p = s->c.stream->codecpar;
     s->info.seconds = sn_container_seconds(&s->c, certain);
-    const double bits_per_second =
-        (double)av_get_exact_bits_per_sample(p->codec_id) * p->ch_layout.nb_channels * p->sample_rate;
+    const double bits_per_second = (double)av_get_exact_bits_per_sample(p->codec_id) *
+                                   p->ch_layout.nb_channels * p->sample_rate;
     if (bits_per_second > 0)
         s->info.seconds = fmin(s->info.seconds, (double)s->c.size * 8 / bits_per_second);
 }
@@ -293,7 +298,10 @@ int sn_sound_decoder_open(const struct sn_source *in, bool mapped, const struct 
     return 0;
 }
 
-const struct sn_sound_info *sn_sound_decoder_info(const struct sn_sound_decoder *s) { return &s->info; }
+const struct sn_sound_info *sn_sound_decoder_info(const struct sn_sound_decoder *s)
+{
+    return &s->info;
+}
 
 void sn_sound_decoder_close(struct sn_sound_decoder **sp)
 {

@@ -1,7 +1,7 @@
-/* Video for the pipeline: decoded in a child of the sandbox, or in this process. A child sends frames,
- * each with its shape and with what is known so far at its head; the first chunk is empty and says
- * that the file was opened, the last one is empty too. It is at most N_SLOTS frames ahead of the
- * reader, and believed nothing. */
+/* Video for the pipeline: decoded in a child of the sandbox, or in this process. A child sends
+ * frames, each with its shape and with what is known so far at its head; the first chunk is empty
+ * and says that the file was opened, the last one is empty too. It is at most N_SLOTS frames ahead
+ * of the reader, and believed nothing. */
 
 #include "config.h"
 #include "media/video.h"
@@ -104,7 +104,8 @@ static void take_info(struct sn_video *v, const struct sn_sandbox_chunk *chunk,
     shape->seconds = sound_number(head.shape.seconds);
 }
 
-static int next_chunk(struct sn_video *v, struct sn_video_shape *shape, size_t *n, struct sn_diag *d)
+static int next_chunk(struct sn_video *v, struct sn_video_shape *shape, size_t *n,
+                      struct sn_diag *d)
 {
     struct sn_sandbox_chunk chunk;
     const int rc = sn_sandbox_next(v->task, &chunk, d);
@@ -154,7 +155,8 @@ static int open_child(struct sn_video *v, struct sn_sandbox *sandbox, const stru
         .n_params = sizeof params,
         .slot_bytes = (size_t)v->limits.pixels * 3,
         .n_slots = N_SLOTS,
-        /* a decoder keeps up to 17 reference frames of 1.5 bytes a pixel, or twice that with 10 bits */
+        /* a decoder keeps up to 17 reference frames of 1.5 bytes a pixel, or twice that with 10
+           bits */
         .memory_bytes = ((size_t)256 << 20) + (size_t)v->limits.pixels * 64,
         .time_ms = sn_container_child_ms(v->limits.work_seconds),
         .cancel = cfg->cancel,
@@ -169,8 +171,8 @@ static int open_child(struct sn_video *v, struct sn_sandbox *sandbox, const stru
 
 /* --- in this process --- */
 
-static int open_decoder(struct sn_video *v, const struct sn_source *in, const struct sn_video_cfg *cfg,
-                        struct sn_diag *d)
+static int open_decoder(struct sn_video *v, const struct sn_source *in,
+                        const struct sn_video_cfg *cfg, struct sn_diag *d)
 {
     const int rc = sn_video_decoder_open(in, false, cfg, &v->decoder, d);
     if (rc < 0)
@@ -188,7 +190,8 @@ static int read_decoder(struct sn_video *v, struct sn_image *image, double *seco
         *seconds = shape.seconds;
         rc = fit_image(image, shape.width, shape.height)
                  ? sn_video_decoder_draw(v->decoder, image->rgb, d)
-                 : sn_fail(d, SN_ENOMEM, "no memory for a frame of %ux%u", shape.width, shape.height);
+                 : sn_fail(d, SN_ENOMEM, "no memory for a frame of %ux%u", shape.width,
+                           shape.height);
     }
     const uint64_t n_frames = v->info.n_frames;
     v->info = *sn_video_decoder_info(v->decoder);

@@ -1,8 +1,9 @@
 #ifndef SN_MEDIA_VIDEO_H
 #define SN_MEDIA_VIDEO_H
 /* Pictures of a video, one at a time, as a person sees them: turned and mirrored as the file says,
- * with square pixels, and with the colours that its matrix and range mean. No more than a few frames
- * are in memory, whatever the length. Its sound track is read by media/sound.h from the same source.
+ * with square pixels, and with the colours that its matrix and range mean. No more than a few
+ * frames are in memory, whatever the length. Its sound track is read by media/sound.h from the same
+ * source.
  *
  * Decoding runs in a child process, as that of media/sound.h, of a sandbox with sn_video_kind.
  *
@@ -27,8 +28,8 @@ struct sn_video_limits {
     uint64_t frames;     /* given out [16384] */
 };
 
-/* Which frames: those on the screen at times k/fps, or at the times k*seconds/count, k < count. With
- * neither, fps is 1. No frame is given twice, so slow or short videos give fewer. */
+/* Which frames: those on the screen at times k/fps, or at the times k*seconds/count, k < count.
+ * With neither, fps is 1. No frame is given twice, so slow or short videos give fewer. */
 struct sn_video_cfg {
     double fps;
     uint32_t count;
@@ -56,9 +57,9 @@ struct sn_video; /* one thread at a time */
 int sn_video_open(struct sn_sandbox *sandbox, const struct sn_source *in,
                   const struct sn_video_cfg *cfg, struct sn_video **out, struct sn_diag *d);
 
-/* The next frame and its time since the first one of the video; *got = false is the end. The image is
- * overwritten (start with a zeroed one) and is the caller's to end. An error is final: asked again, the
- * function says the same. */
+/* The next frame and its time since the first one of the video; *got = false is the end. The image
+ * is overwritten (start with a zeroed one) and is the caller's to end. An error is final: asked
+ * again, the function says the same. */
 int sn_video_next(struct sn_video *v, struct sn_image *image, double *seconds, bool *got,
                   struct sn_diag *d);
 

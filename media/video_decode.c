@@ -1,6 +1,7 @@
-/* Frames of a video, pulled. Two decoded frames are held: `shown`, on the screen at the time that is
- * wanted, and `ahead`, the one after it, which says until when `shown` stays. Where the next wanted
- * time lies behind a keyframe that was not reached yet, the container is told to go there. */
+/* Frames of a video, pulled. Two decoded frames are held: `shown`, on the screen at the time that
+ * is wanted, and `ahead`, the one after it, which says until when `shown` stays. Where the next
+ * wanted time lies behind a keyframe that was not reached yet, the container is told to go there.
+ */
 
 #include "config.h"
 #include "media/video_impl.h"
@@ -25,16 +26,16 @@ struct sn_video_decoder {
     AVFrame *shown, *ahead;
     double shown_s, ahead_s; /* since the first frame */
     bool has_shown, has_ahead;
-    double first_s;          /* of the first frame, in the stream's time */
+    double first_s; /* of the first frame, in the stream's time */
     bool has_first;
-    bool started;            /* the first frame was decoded */
-    bool given;              /* `shown` was given out */
-    bool has_pts;            /* the container says when frames are shown */
+    bool started; /* the first frame was decoded */
+    bool given;   /* `shown` was given out */
+    bool has_pts; /* the container says when frames are shown */
     bool cannot_seek;
-    unsigned margin;         /* of margins_s */
-    double step_s;           /* between wanted times */
-    uint64_t n_wanted;       /* times that were dealt with */
-    struct sn_view view;     /* of `shown` */
+    unsigned margin;     /* of margins_s */
+    double step_s;       /* between wanted times */
+    uint64_t n_wanted;   /* times that were dealt with */
+    struct sn_view view; /* of `shown` */
     struct sn_drawing drawing;
 };
 
@@ -82,8 +83,8 @@ static int step(struct sn_video_decoder *v, struct sn_diag *d)
     return 0;
 }
 
-/* Containers may know only when frames are decoded, not shown, or may land between keyframes: then it
- * is tried again that much earlier, and kept so. */
+/* Containers may know only when frames are decoded, not shown, or may land between keyframes: then
+ * it is tried again that much earlier, and kept so. */
 static const double margins_s[] = {0, 1, 5, 30};
 
 /* In the stream's unit; false: that is no time. */
@@ -224,8 +225,8 @@ static int see(struct sn_video_decoder *v, struct sn_video_shape *shape, struct 
     v->view = sn_view_of(f->width, f->height, pixel, display_matrix(v));
     if (v->view.width < 1 || v->view.height < 1 ||
         (int64_t)v->view.width * v->view.height > v->pixels_max)
-        return sn_fail(d, SN_ELIMIT, "a frame of %dx%d pixels exceeds the limit of %lld", v->view.width,
-                       v->view.height, (long long)v->pixels_max);
+        return sn_fail(d, SN_ELIMIT, "a frame of %dx%d pixels exceeds the limit of %lld",
+                       v->view.width, v->view.height, (long long)v->pixels_max);
     shape->width = (uint32_t)(v->view.transpose ? v->view.height : v->view.width);
     shape->height = (uint32_t)(v->view.transpose ? v->view.width : v->view.height);
     shape->seconds = v->shown_s;
@@ -236,14 +237,16 @@ static int see(struct sn_video_decoder *v, struct sn_video_shape *shape, struct 
     return 0;
 }
 
-static int take(struct sn_video_decoder *v, struct sn_video_shape *shape, bool *got, struct sn_diag *d)
+static int take(struct sn_video_decoder *v, struct sn_video_shape *shape, bool *got,
+                struct sn_diag *d)
 {
     int rc = v->started ? 0 : step(v, d);
     v->started = true;
     if (rc == 0)
         rc = find_frame(v, got, d);
     if (rc == 0 && !*got && v->info.n_frames == 0)
-        return sn_fail(d, SN_EFORMAT, "no frame of the video can be decoded; %llu packets are damaged",
+        return sn_fail(d, SN_EFORMAT,
+                       "no frame of the video can be decoded; %llu packets are damaged",
                        (unsigned long long)v->c.n_damaged);
     if (rc < 0 || !*got)
         return rc;
@@ -256,7 +259,8 @@ static int take(struct sn_video_decoder *v, struct sn_video_shape *shape, bool *
     return rc;
 }
 
-int sn_video_decoder_take(struct sn_video_decoder *v, struct sn_video_shape *shape, bool *got, struct sn_diag *d)
+int sn_video_decoder_take(struct sn_video_decoder *v, struct sn_video_shape *shape, bool *got,
+                          struct sn_diag *d)
 {
     *got = false;
     sn_container_enter(&v->c);
@@ -306,13 +310,14 @@ static void configure(struct sn_video_decoder *v, const struct sn_source *in, bo
     };
 }
 
-/* A length is needed to space frames over it. Recordings of browsers have none in their header: then
- * all packets are read, and the container is opened again. */
+/* A length is needed to space frames over it. Recordings of browsers have none in their header:
+ * then all packets are read, and the container is opened again. */
 static int measure(struct sn_video_decoder *v, struct sn_diag *d)
 {
     bool from_header;
     v->info.seconds = sn_container_seconds(&v->c, &from_header);
-    const bool known = v->info.seconds > 0 && v->c.fmt->duration_estimation_method != AVFMT_DURATION_FROM_BITRATE;
+    const bool known =
+        v->info.seconds > 0 && v->c.fmt->duration_estimation_method != AVFMT_DURATION_FROM_BITRATE;
     if (known || v->cfg.count == 0)
         return 0;
     int rc = sn_container_scan(&v->c, &v->info.seconds, d);
@@ -376,7 +381,10 @@ int sn_video_decoder_open(const struct sn_source *in, bool mapped, const struct 
     return 0;
 }
 
-const struct sn_video_info *sn_video_decoder_info(const struct sn_video_decoder *v) { return &v->info; }
+const struct sn_video_info *sn_video_decoder_info(const struct sn_video_decoder *v)
+{
+    return &v->info;
+}
 
 void sn_video_decoder_close(struct sn_video_decoder **vp)
 {

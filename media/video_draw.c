@@ -1,5 +1,5 @@
-/* A decoded frame as a person sees it: swscale brings it to RGB with square pixels, then it is turned
- * by whole quarters and mirrored while it is copied out. */
+/* A decoded frame as a person sees it: swscale brings it to RGB with square pixels, then it is
+ * turned by whole quarters and mirrored while it is copied out. */
 
 #include "config.h"
 #include "media/video_impl.h"
@@ -24,7 +24,8 @@ static int stretched(int n, int by, int of)
     return (int)fmin(round((double)n * by / of), INT32_MAX);
 }
 
-/* A point (p, q) of the frame goes to (a*p + c*q, b*p + d*q), the matrix being a b u c d v x y w. */
+/* A point (p, q) of the frame goes to (a*p + c*q, b*p + d*q), the matrix being a b u c d v x y w.
+ */
 struct sn_view sn_view_of(int width, int height, AVRational pixel, const int32_t *matrix)
 {
     struct sn_view v = {.width = width, .height = height};
@@ -87,7 +88,8 @@ static int set_colours(struct sn_drawing *w, const AVFrame *f)
     w->colorspace = colorspace;
     w->full_range = full;
     const int *table = sws_getCoefficients(colorspace);
-    const int rc = sws_setColorspaceDetails(w->sws, table, full || is_rgb, table, 1, 0, 1 << 16, 1 << 16);
+    const int rc =
+        sws_setColorspaceDetails(w->sws, table, full || is_rgb, table, 1, 0, 1 << 16, 1 << 16);
     return is_rgb ? 0 : rc; /* swscale says -1 where there is nothing to set */
 }
 
@@ -115,8 +117,9 @@ static int scale(struct sn_drawing *w, const AVFrame *f, const struct sn_view *v
     if (error < 0)
         return error;
     const struct SwsContext *old = w->sws;
-    w->sws = sws_getCachedContext(w->sws, f->width, f->height, (enum AVPixelFormat)f->format,
-                                  view->width, view->height, AV_PIX_FMT_RGB24, FLAGS, NULL, NULL, NULL);
+    w->sws =
+        sws_getCachedContext(w->sws, f->width, f->height, (enum AVPixelFormat)f->format,
+                             view->width, view->height, AV_PIX_FMT_RGB24, FLAGS, NULL, NULL, NULL);
     if (!w->sws)
         return AVERROR(EINVAL);
     if (w->sws != old)
@@ -151,15 +154,17 @@ static void copy_turned(const AVFrame *from, const struct sn_view *v, uint8_t *r
     }
 }
 
-int sn_drawing_draw(struct sn_drawing *w, const AVFrame *f, const struct sn_view *view, uint8_t *rgb,
-                    struct sn_diag *d)
+int sn_drawing_draw(struct sn_drawing *w, const AVFrame *f, const struct sn_view *view,
+                    uint8_t *rgb, struct sn_diag *d)
 {
     const int error = scale(w, f, view);
     if (error == AVERROR(ENOMEM))
-        return sn_fail(d, SN_ENOMEM, "video: no memory for a frame of %dx%d", view->width, view->height);
+        return sn_fail(d, SN_ENOMEM, "video: no memory for a frame of %dx%d", view->width,
+                       view->height);
     if (error < 0)
-        return sn_fail(d, SN_EUNSUPPORTED, "video: frames of %dx%d in this pixel format cannot be drawn",
-                       f->width, f->height);
+        return sn_fail(d, SN_EUNSUPPORTED,
+                       "video: frames of %dx%d in this pixel format cannot be drawn", f->width,
+                       f->height);
     copy_turned(w->scaled, view, rgb);
     return 0;
 }

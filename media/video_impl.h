@@ -10,7 +10,8 @@ struct SwsContext;
 /* The limits with defaults for what is 0, and pixels that an int can count. */
 struct sn_video_limits sn_video_limits(const struct sn_video_limits *l);
 
-/* --- video_decode.c: what media/video.h offers, in this process, without names in the errors --- */
+/* --- video_decode.c: what media/video.h offers, in this process, without names in the errors ---
+ */
 
 struct sn_video_decoder;
 
@@ -33,14 +34,14 @@ void sn_video_decoder_close(struct sn_video_decoder **vp);
 
 struct sn_drawing {
     struct SwsContext *sws;
-    AVFrame *scaled;                    /* RGB24, square pixels, not turned yet */
-    int colorspace, full_range;         /* what sws is set to */
+    AVFrame *scaled;            /* RGB24, square pixels, not turned yet */
+    int colorspace, full_range; /* what sws is set to */
 };
 
 /* How the frame is to be shown. */
 struct sn_view {
-    int width, height;  /* with square pixels, before turning */
-    bool transpose;     /* then rows become columns; flips are of the result */
+    int width, height; /* with square pixels, before turning */
+    bool transpose;    /* then rows become columns; flips are of the result */
     bool flip_x, flip_y;
 };
 
@@ -48,8 +49,8 @@ struct sn_view {
  * matrix of the container (9 numbers, 16.16) or NULL. */
 struct sn_view sn_view_of(int width, int height, AVRational pixel, const int32_t *matrix);
 
-int sn_drawing_draw(struct sn_drawing *w, const AVFrame *f, const struct sn_view *view, uint8_t *rgb,
-                    struct sn_diag *d);
+int sn_drawing_draw(struct sn_drawing *w, const AVFrame *f, const struct sn_view *view,
+                    uint8_t *rgb, struct sn_diag *d);
 void sn_drawing_fini(struct sn_drawing *w);
 
 #endif

@@ -220,6 +220,7 @@ void sn_cutter_go_on(struct sn_cutter *c, size_t n)
     c->waits = false;
 }
 
+bool sn_cutter_ended(const struct sn_cutter *c) { return c->ended && !c->n && !c->waits; }
 uint64_t sn_cutter_position(const struct sn_cutter *c) { return c->begin; }
 uint64_t sn_cutter_heard(const struct sn_cutter *c) { return c->begin + c->n; }
 

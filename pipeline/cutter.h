@@ -41,6 +41,7 @@ bool sn_cutter_waits(const struct sn_cutter *c);
 /* After an open window: its text ended after n of its samples. */
 void sn_cutter_go_on(struct sn_cutter *c, size_t n);
 
+bool sn_cutter_ended(const struct sn_cutter *c); /* the recording is read and nothing of it is left */
 uint64_t sn_cutter_position(const struct sn_cutter *c); /* samples that are dealt with */
 uint64_t sn_cutter_heard(const struct sn_cutter *c);    /* samples read; at the end: all there are */
 

@@ -1,4 +1,5 @@
 # pipeline/: see README.md
+EXTRA_DIST += pipeline/README.md
 noinst_LIBRARIES += pipeline/libpipeline.a
 pipeline_libpipeline_a_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) -O3
 pipeline_libpipeline_a_SOURCES = \
@@ -9,4 +10,3 @@ pipeline_libpipeline_a_SOURCES = \
   pipeline/transcribe_segments.c \
   pipeline/transcribe_words.c
 LIBPIPELINE = pipeline/libpipeline.a fusion/libfusion.a llm/libllm.a $(LIBENCODERS) $(LIBLLM)
-EXTRA_DIST += pipeline/README.md

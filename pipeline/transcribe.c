@@ -21,7 +21,7 @@ struct lane {
     size_t n_left, cap_left;
     int32_t language;        /* -1: not known yet */
     size_t n_given;          /* segments that were given out */
-    bool done;
+    bool done, given;        /* given: and all of it was given out */
 };
 
 struct item {
@@ -162,9 +162,13 @@ static void collect_from(struct loop *p, struct lane *l)
 
 static void collect(struct loop *p)
 {
+    size_t n_open = 0;
     p->n_items = 0;
-    for (size_t i = 0; i < p->n_lanes && p->n_items < p->t->n_together; i++)
+    for (size_t i = 0; i < p->n_lanes && p->n_items < p->t->n_together; i++) {
+        if (p->lanes[i].done) continue;
+        if (++n_open > SN_TRANSCRIBE_OPEN) break;
         collect_from(p, &p->lanes[i]);
+    }
 }
 
 /* --- a batch: encoding and decoding --- */
@@ -294,14 +298,23 @@ static int run_batch(struct loop *p)
 
 /* --- the loop --- */
 
-/* Lanes of which nothing came are at their end, unless they wait for windows of this batch. */
+/* Lanes that are at their end are closed; all give out what cannot change any more. */
 static void settle(struct loop *p)
 {
     for (size_t i = 0; i < p->n_lanes; i++) {
         struct lane *l = &p->lanes[i];
-        if (!l->done && !p->n_items) close_lane(l);
+        if (!l->done && !l->n_left && sn_cutter_ended(l->cutter)) close_lane(l);
+        if (l->given) continue;
         give_out(l);
+        l->given = l->done;
     }
+}
+
+static bool all_done(const struct loop *p)
+{
+    for (size_t i = 0; i < p->n_lanes; i++)
+        if (!p->lanes[i].done) return false;
+    return true;
 }
 
 static int open_lanes(struct loop *p, struct sn_transcribe_job *jobs, size_t n_jobs)
@@ -345,9 +358,10 @@ int sn_transcribe(struct sn_transcriber *t, struct sn_transcribe_job *jobs, size
     if (rc == 0) rc = open_lanes(&p, jobs, n_jobs);
     while (rc == 0) {
         collect(&p);
-        if (p.n_items) rc = run_batch(&p);
+        const bool last = !p.n_items;
+        if (!last) rc = run_batch(&p);
         if (rc == 0) settle(&p);
-        if (!p.n_items) break;
+        if (last && all_done(&p)) break;
     }
     for (size_t i = 0; i < p.n_lanes; i++)
         if (!p.lanes[i].done) close_lane(&p.lanes[i]);

@@ -41,6 +41,8 @@ struct sn_transcribe_cfg {
     struct sn_whisper_cfg decode;
 };
 
+enum { SN_TRANSCRIBE_OPEN = 16 }; /* recordings that are read at a time, at most: the first that are not
+                                   * at their end */
 struct sn_transcribe_job {
     struct sn_sound_reader in;
     struct sn_transcript out; /* zero before; the caller ends it with _fini() */

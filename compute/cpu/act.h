@@ -12,8 +12,9 @@ struct sn_act_range {
     float inverse; /* what x is multiplied by; 0: all q are 0 */
 };
 
-/* top: the bits of the largest |x|; as integers they order like the floats, NaN above infinity. */
-static inline struct sn_act_range sn_act_range(int32_t top)
+/* top: the bits of the largest |x|; as integers they order like the floats, NaN above infinity.
+ * max: the integer that it becomes. */
+static inline struct sn_act_range sn_act_range(int32_t top, float max)
 {
     float a;
     memcpy(&a, &top, sizeof a);
@@ -21,7 +22,7 @@ static inline struct sn_act_range sn_act_range(int32_t top)
         return (struct sn_act_range){NAN, 0};
     if (a < 1e-30f) /* the inverse would overflow; nothing this small matters beside a bias */
         return (struct sn_act_range){0, 0};
-    return (struct sn_act_range){a / SN_ACT_MAX, SN_ACT_MAX / a};
+    return (struct sn_act_range){a / max, max / a};
 }
 
 static inline struct sn_act_sum sn_act_sum_of(int32_t lo, int32_t hi)

@@ -6,10 +6,12 @@
 #include "compute/cpu/kernels.h"
 #include "compute/device.h"
 
+struct sn_slab; /* memory of many weights: weights.c */
 struct sn_weight {
     enum sn_panel_kind kind;
     size_t n_out, n_in, n_panels, panel_bytes;
-    uint8_t *data; /* n_panels * panel_bytes */
+    uint8_t *data; /* n_panels * panel_bytes, in its slab */
+    struct sn_slab *slab;
 };
 
 struct sn_kv_layer {
@@ -31,10 +33,14 @@ struct sn_cpu {
     struct sn_kernels k;
     struct sn_pool *pool;
     unsigned n_threads;
+    bool fast;            /* struct sn_device_cfg's */
     char text[96];        /* for sn_device_describe() */
+
+    struct sn_slab *slabs; /* the newest first, the only one with room */
 
     struct sn_acts acts;  /* room for acts_blocks blocks and acts_rows rows */
     size_t acts_blocks, acts_rows;
+    struct sn_acts8 acts8; /* room for acts_blocks blocks; a NULL unless `fast` */
 
     uint8_t **attn_scratch;     /* per thread: attn_scratch_bytes */
     const void **page_pointers; /* per thread: 2 * page_pointers_max */
@@ -44,10 +50,12 @@ struct sn_cpu {
 
 static inline struct sn_cpu *sn_cpu_of(struct sn_device *dev) { return (struct sn_cpu *)dev; }
 
-/* matmul.c */
+/* weights.c */
 int sn_cpu_weight_new(struct sn_device *dev, uint32_t type, const void *data, size_t n_out,
                       size_t n_in, struct sn_weight **out, struct sn_diag *d);
 void sn_cpu_weight_free(struct sn_device *dev, struct sn_weight *w);
+
+/* matmul.c */
 int sn_cpu_reserve(struct sn_device *dev, size_t rows_max, size_t cols_max, struct sn_diag *d);
 void sn_cpu_matmul(struct sn_device *dev, const struct sn_matmul *jobs, size_t n_jobs,
                    const float *x, size_t ldx, size_t n_x_rows, size_t n_in);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { LINE = 64 };
 enum { SERIAL_BELOW = 4096 }; /* elements: half a microsecond of work, a few times a hand-over */
 
 static void cpu_close(struct sn_device *dev)
@@ -17,23 +18,32 @@ static void cpu_close(struct sn_device *dev)
     sn_free_aligned(cpu->acts.q);
     sn_free_aligned(cpu->acts.sum);
     sn_free_aligned(cpu->acts.scale);
+    sn_free_aligned(cpu->acts8.a);
     sn_cpu_attention_free(cpu);
     sn_free(cpu);
 }
 
+/* calloc's large blocks are fresh zero pages, backed only where they are touched: a short prompt
+ * never pays for the activations of a long one. What it gave stands before the aligned part. */
 static void *cpu_alloc(struct sn_device *dev, size_t n_bytes)
 {
     (void)dev;
-    void *p = sn_malloc_aligned(n_bytes);
-    if (p)
-        memset(p, 0, n_bytes);
-    return p;
+    size_t bytes;
+    if (sn_size_add(n_bytes, LINE + sizeof(void *), &bytes))
+        return NULL;
+    uint8_t *p = sn_calloc(bytes, 1);
+    if (!p)
+        return NULL;
+    void **aligned = (void **)(sn_round_up((uintptr_t)p + sizeof(void *), LINE));
+    aligned[-1] = p;
+    return aligned;
 }
 
 static void cpu_release(struct sn_device *dev, void *p)
 {
     (void)dev;
-    sn_free_aligned(p);
+    if (p)
+        sn_free(((void **)p)[-1]);
 }
 
 static void cpu_copy(struct sn_device *dev, void *dst, const void *src, size_t n_bytes)
@@ -246,6 +256,7 @@ int sn_device_open(const struct sn_device_cfg *cfg, struct sn_device **out, stru
     if (!cpu)
         return sn_fail(d, SN_ENOMEM, "cpu: out of memory");
     cpu->dev.ops = &cpu_ops;
+    cpu->fast = cfg->fast;
     int rc = sn_kernels_choose(getenv("SN_ISA"), &cpu->k, d);
     if (rc == 0)
         rc = sn_pool_new(&(struct sn_pool_cfg){cfg->n_threads, cfg->pin}, &cpu->pool, d);
@@ -254,8 +265,8 @@ int sn_device_open(const struct sn_device_cfg *cfg, struct sn_device **out, stru
         return rc;
     }
     cpu->n_threads = sn_pool_threads(cpu->pool);
-    snprintf(cpu->text, sizeof cpu->text, "cpu: %s kernels, %u thread%s", cpu->k.isa,
-             cpu->n_threads, cpu->n_threads == 1 ? "" : "s");
+    snprintf(cpu->text, sizeof cpu->text, "cpu: %s kernels, %u thread%s%s", cpu->k.isa,
+             cpu->n_threads, cpu->n_threads == 1 ? "" : "s", cpu->fast ? ", 8-bit products" : "");
     *out = &cpu->dev;
     return 0;
 }

@@ -13,7 +13,7 @@
 
 /* A row of activations as integers: x ~ scale * q, |q| <= SN_ACT_MAX, one scale a row. With
  * |w| <= 4096 a block's dot product 32 * 4096 * 16383 stays below 2^31: integer sums are exact. */
-enum { SN_ACT_MAX = 16383 };
+enum { SN_ACT_MAX = 16383, SN_ACT8_MAX = 127 };
 struct sn_act_sum {
     float all, lo, hi; /* sums of q over a block of 32, over its first and its last 16; exact */
     int32_t all_int;
@@ -27,6 +27,18 @@ struct sn_acts {
     size_t n_rows, n_kb;
 };
 
+/* The quicker, coarser form, for panels of kind I8: a block of 32 under its own scale, x ~ scale * q,
+ * |q| <= 127. Block kb of row r is a[kb * n_rows + r]. */
+struct sn_act8 {
+    int8_t q[32];
+    float scale;  /* NaN where the block holds NaN or infinity */
+    int32_t bias; /* -128 * sum of q: what the weights' offset of 128 adds too much */
+};
+struct sn_acts8 {
+    struct sn_act8 *a;
+    size_t n_rows, n_kb;
+};
+
 /* c[i][0..15] = sum over blocks of panel x acts row (rows ? rows[i] : row0 + i), for n_rows rows,
  * not yet scaled by the row's scale. */
 struct sn_mm {
@@ -35,6 +47,7 @@ struct sn_mm {
     const int32_t *rows;
     size_t row0, n_rows;
     float *c; /* (n_rows, 16), 64-byte aligned */
+    const struct sn_acts8 *acts8; /* instead of acts, for a panel of kind I8; its sums are scaled */
 };
 typedef void sn_mm_fn(const struct sn_mm *m);
 
@@ -59,6 +72,7 @@ struct sn_kernels {
     /* n floats to blocks of row r of `a` (the last block padded with zeros). A row holding NaN or
      * infinity gets scale NaN, so that it shows; one below 1e-30 everywhere counts as zero. */
     void (*quantize_row)(const float *x, size_t n, const struct sn_acts *a, size_t r);
+    void (*quantize8_row)(const float *x, size_t n, const struct sn_acts8 *a, size_t r);
     sn_half_block_fn *half_block; /* for sn_panel_pack() */
     sn_mm_fn *mm[SN_PANEL_KINDS];
     /* y[i][0..n_cols-1] (+)= c[i] * scale + bias over rows; n_cols <= 16 */

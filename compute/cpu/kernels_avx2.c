@@ -1,4 +1,5 @@
 #include "compute/cpu/attention_tmpl.h"
+#include "compute/cpu/mm8_tmpl.h"
 #include "compute/cpu/mm_tmpl.h"
 #include "compute/cpu/vec_tmpl.h"
 
@@ -6,6 +7,7 @@ void sn_kernels_avx2(struct sn_kernels *k)
 {
     k->isa = "avx2";
     mm_fill(k);
+    mm8_fill(k);
     vec_fill(k);
     attn_fill(k);
 }

@@ -13,6 +13,7 @@ compute_libcompute_a_SOURCES += \
   compute/cpu/kv_layout.c \
   compute/cpu/math_tmpl.h \
   compute/cpu/matmul.c \
+  compute/cpu/mm8_tmpl.h \
   compute/cpu/mm_tmpl.h \
   compute/cpu/panel.c compute/cpu/panel.h \
   compute/cpu/scalar.h \
@@ -21,7 +22,8 @@ compute_libcompute_a_SOURCES += \
   compute/cpu/scalar_mm.c \
   compute/cpu/scalar_vec.c \
   compute/cpu/simd.h \
-  compute/cpu/vec_tmpl.h
+  compute/cpu/vec_tmpl.h \
+  compute/cpu/weights.c
 
 LIBKERNELS =
 if HAVE_AVX2

@@ -10,66 +10,6 @@
 
 enum { CHUNK = 128 }; /* rows: their activations and results stay in L2 while panels stream by */
 
-/* --- weights --- */
-
-struct pack {
-    const struct sn_cpu *cpu;
-    const struct sn_weight *w;
-    uint32_t type;
-    const uint8_t *rows;
-    size_t row_bytes;
-};
-
-static void pack_panels(void *ctx, size_t begin, size_t end, unsigned thread)
-{
-    const struct pack *p = ctx;
-    const struct sn_weight *w = p->w;
-    (void)thread;
-    for (size_t i = begin; i < end; i++)
-        sn_panel_pack(p->type, p->rows + i * SN_PANEL_COLS * p->row_bytes, p->row_bytes,
-                      sn_min(SN_PANEL_COLS, w->n_out - i * SN_PANEL_COLS), w->n_in,
-                      p->cpu->k.half_block, w->data + i * w->panel_bytes);
-}
-
-int sn_cpu_weight_new(struct sn_device *dev, uint32_t type, const void *data, size_t n_out,
-                      size_t n_in, struct sn_weight **out, struct sn_diag *d)
-{
-    struct sn_cpu *cpu = sn_cpu_of(dev);
-    const struct sn_type_info *ti = sn_type_info(type);
-    const int kind = ti ? sn_panel_kind_of(type) : -1;
-    if (kind < 0)
-        return sn_fail(d, SN_EUNSUPPORTED, "cpu: no matrix product with type %s (%u)",
-                       ti ? ti->name : "unknown", type);
-    if (n_in == 0 || n_out == 0 || n_in % ti->block_elems)
-        return sn_fail(d, SN_EINVAL, "cpu: a %zu x %zu matrix of %s: rows must be whole blocks of %u",
-                       n_out, n_in, ti->name, ti->block_elems);
-    struct sn_weight *w = sn_calloc(1, sizeof *w);
-    if (!w)
-        return sn_fail(d, SN_ENOMEM, "cpu: out of memory");
-    *w = (struct sn_weight){.kind = (enum sn_panel_kind)kind, .n_out = n_out, .n_in = n_in};
-    w->n_panels = (n_out + SN_PANEL_COLS - 1) / SN_PANEL_COLS;
-    w->panel_bytes = sn_round_up(sn_panel_bytes(w->kind, n_in), 32);
-    size_t bytes;
-    if (sn_size_mul(w->n_panels, w->panel_bytes, &bytes) || !(w->data = sn_malloc_aligned(bytes))) {
-        sn_cpu_weight_free(dev, w);
-        return sn_fail(d, SN_ENOMEM, "cpu: no memory for a %zu x %zu matrix of %s", n_out, n_in,
-                       ti->name);
-    }
-    struct pack p = {cpu, w, type, data, n_in / ti->block_elems * ti->block_bytes};
-    sn_pool_run(cpu->pool, w->n_panels, 1, pack_panels, &p);
-    *out = w;
-    return 0;
-}
-
-void sn_cpu_weight_free(struct sn_device *dev, struct sn_weight *w)
-{
-    (void)dev;
-    if (!w)
-        return;
-    sn_free_aligned(w->data);
-    sn_free(w);
-}
-
 /* --- activations --- */
 
 int sn_cpu_reserve(struct sn_device *dev, size_t rows_max, size_t cols_max, struct sn_diag *d)
@@ -82,10 +22,14 @@ int sn_cpu_reserve(struct sn_device *dev, size_t rows_max, size_t cols_max, stru
     if (blocks > cpu->acts_blocks) {
         sn_free_aligned(cpu->acts.q);
         sn_free_aligned(cpu->acts.sum);
+        sn_free_aligned(cpu->acts8.a);
+        cpu->acts8.a = NULL;
         cpu->acts_blocks = 0;
         cpu->acts.q = sn_malloc_aligned(blocks * SN_PANEL_BLOCK * sizeof *cpu->acts.q);
         cpu->acts.sum = sn_malloc_aligned(blocks * sizeof *cpu->acts.sum);
-        if (!cpu->acts.q || !cpu->acts.sum)
+        if (cpu->fast)
+            cpu->acts8.a = sn_malloc_aligned(blocks * sizeof *cpu->acts8.a);
+        if (!cpu->acts.q || !cpu->acts.sum || (cpu->fast && !cpu->acts8.a))
             return sn_fail(d, SN_ENOMEM, "cpu: no memory for %zu rows of %zu", rows_max, cols_max);
         cpu->acts_blocks = blocks;
     }
@@ -114,14 +58,33 @@ static void quantize_rows(void *ctx, size_t begin, size_t end, unsigned thread)
         q->cpu->k.quantize_row(q->x + r * q->ldx, q->n_in, &q->cpu->acts, r);
 }
 
-static void quantize(struct sn_cpu *cpu, const float *x, size_t ldx, size_t n_rows, size_t n_in)
+static void quantize8_rows(void *ctx, size_t begin, size_t end, unsigned thread)
 {
-    cpu->acts.n_rows = n_rows;
-    cpu->acts.n_kb = (n_in + SN_PANEL_BLOCK - 1) / SN_PANEL_BLOCK;
-    assert(cpu->acts.n_rows * cpu->acts.n_kb <= cpu->acts_blocks);
-    assert(cpu->acts.n_rows <= cpu->acts_rows);
+    const struct quantize *q = ctx;
+    (void)thread;
+    for (size_t r = begin; r < end; r++)
+        q->cpu->k.quantize8_row(q->x + r * q->ldx, q->n_in, &q->cpu->acts8, r);
+}
+
+/* The forms of x that the jobs' panels ask for. */
+static void quantize(struct sn_cpu *cpu, const struct sn_matmul *jobs, size_t n_jobs, const float *x,
+                     size_t ldx, size_t n_rows, size_t n_in)
+{
+    const size_t n_kb = (n_in + SN_PANEL_BLOCK - 1) / SN_PANEL_BLOCK;
     struct quantize q = {cpu, x, ldx, n_in};
-    sn_pool_run(cpu->pool, n_rows, 2, quantize_rows, &q); /* a row of 1000 takes about 0.3 us */
+    bool sixteen = false, eight = false;
+    for (size_t i = 0; i < n_jobs; i++) {
+        eight |= jobs[i].w->kind == SN_PANEL_I8;
+        sixteen |= jobs[i].w->kind != SN_PANEL_I8 && jobs[i].w->kind != SN_PANEL_F32;
+    }
+    assert((!sixteen && !eight) || n_rows * n_kb <= cpu->acts_blocks);
+    assert(!sixteen || n_rows <= cpu->acts_rows);
+    cpu->acts.n_rows = cpu->acts8.n_rows = n_rows;
+    cpu->acts.n_kb = cpu->acts8.n_kb = n_kb;
+    if (sixteen) /* a row of 1000 takes about 0.3 us */
+        sn_pool_run(cpu->pool, n_rows, 2, quantize_rows, &q);
+    if (eight)
+        sn_pool_run(cpu->pool, n_rows, 2, quantize8_rows, &q);
 }
 
 /* --- products --- */
@@ -149,6 +112,7 @@ static void run_piece(const struct product *p, const struct sn_matmul *j, size_t
         .row0 = j->row0 + first,
         .n_rows = sn_min(CHUNK, j->n_rows - first),
         .c = c,
+        .acts8 = w->kind == SN_PANEL_I8 ? &p->cpu->acts8 : NULL,
     };
     float *y = j->y + first * j->ldy + col;
     const float *bias = j->bias ? j->bias + col : NULL;
@@ -181,15 +145,11 @@ void sn_cpu_matmul(struct sn_device *dev, const struct sn_matmul *jobs, size_t n
 {
     struct sn_cpu *cpu = sn_cpu_of(dev);
     struct product p = {cpu, jobs, x, ldx};
-    bool integers = false;
     size_t total = 0;
-    for (size_t i = 0; i < n_jobs; i++) {
-        integers |= jobs[i].w->kind != SN_PANEL_F32;
+    for (size_t i = 0; i < n_jobs; i++)
         total += n_pieces(&jobs[i]);
-    }
-    if (integers)
-        quantize(cpu, x, ldx, n_x_rows, n_in);
-    /* a block takes about 28 cycles to decode and 17 a row; a hand-over some hundred: pieces of 2 us */
+    quantize(cpu, jobs, n_jobs, x, ldx, n_x_rows, n_in);
+    /* a block takes about 28 cycles to decode and 17 a row; a hand-over some hundred: pieces of 1 us */
     const size_t cycles = (n_in / SN_PANEL_BLOCK + 1) * (28 + 17 * sn_min(n_x_rows, CHUNK));
-    sn_pool_run(cpu->pool, total, 1 + 7000 / cycles, run_pieces, &p);
+    sn_pool_run(cpu->pool, total, 1 + 3500 / cycles, run_pieces, &p);
 }

@@ -71,12 +71,17 @@ SIMD void zero_pairs(vi *w)
 
 /* --- kinds --- */
 
-SIMD void decode_i16(const uint8_t *super, const uint8_t *block, struct mm_block *b)
+SIMD void decode_i12(const uint8_t *super, const uint8_t *block, struct mm_block *b)
 {
     (void)super;
-    UNROLL for (int p = 0; p < 16; p++)
-        b->w[p] = vi_load(block + 64 * p);
-    b->d = vf_of_bits(vi_load(block + 1024));
+    const vi mask = vi_set1(0x0FF00FF0);
+    plane4(block, b->w);
+    UNROLL for (int g = 0; g < 8; g++) {
+        const vi x = vi_load(block + 256 + 64 * g);
+        b->w[2 * g] = vi_or(b->w[2 * g], vi_and(vi_sll(x, 4), mask));
+        b->w[2 * g + 1] = vi_or(b->w[2 * g + 1], vi_and(vi_srl(x, 4), mask));
+    }
+    b->d = vf_of_bits(vi_load(block + 768));
 }
 
 SIMD void decode_q8_0(const uint8_t *super, const uint8_t *block, struct mm_block *b)
@@ -266,7 +271,7 @@ SIMD void mm_panel(const struct sn_mm *m, const struct mm_format f)
     {                                                                                              \
         mm_panel(m, (struct mm_format){block, super, offset, mins, decode_##name});                \
     }
-MM_KIND(i16, 1088, 0, 0, MM_NO_MIN)
+MM_KIND(i12, 832, 0, 2048, MM_NO_MIN)
 MM_KIND(q8_0, 544, 0, 128, MM_NO_MIN)
 MM_KIND(q4_0, 288, 0, 8, MM_NO_MIN)
 MM_KIND(q4_1, 320, 0, 0, MM_MIN)
@@ -299,7 +304,8 @@ static void mm_store(const struct sn_mm *m, float *y, size_t ldy, size_t n_cols,
 {
     for (size_t i = 0; i < m->n_rows; i++) {
         const size_t r = m->rows ? (size_t)m->rows[i] : m->row0 + i;
-        const vf c = vf_mul(vf_load(m->c + 16 * i), vf_set1(m->acts->scale[r]));
+        const vf sum = vf_load(m->c + 16 * i);
+        const vf c = m->acts8 ? sum : vf_mul(sum, vf_set1(m->acts->scale[r]));
         store_row(y + i * ldy, c, n_cols, bias, accumulate);
     }
 }
@@ -355,7 +361,7 @@ static void quantize_row(const float *x, size_t n, const struct sn_acts *a, size
         top = vi_max(top, vi_and(vf_bits(vf_load(x + i)), magnitude));
     if (i < n)
         top = vi_max(top, vi_and(vf_bits(vf_load_n(x + i, n - i)), magnitude));
-    struct sn_act_range range = sn_act_range(vi_hmax(top));
+    struct sn_act_range range = sn_act_range(vi_hmax(top), SN_ACT_MAX);
     a->scale[r] = range.scale;
     const vf inv = vf_set1(range.inverse);
     for (size_t kb = 0; kb < a->n_kb; kb++) {
@@ -373,26 +379,28 @@ static void quantize_row(const float *x, size_t n, const struct sn_acts *a, size
     }
 }
 
-SIMD vf load_half(const uint16_t *p, bool bf16)
+SIMD vf load_half(const uint8_t *p, bool bf16)
 {
+    uint16_t half[16];
     uint32_t wide[16];
+    memcpy(half, p, sizeof half);
     if (!bf16)
-        return vf_load_f16(p);
+        return vf_load_f16(half);
     UNROLL for (int i = 0; i < 16; i++)
-        wide[i] = (uint32_t)p[i] << 16;
+        wide[i] = (uint32_t)half[i] << 16;
     return vf_of_bits(vi_load(wide));
 }
 
 static void half_block(const void *src, size_t n, bool bf16, int16_t q[32], float *d)
 {
-    uint16_t h[32] = {0};
-    memcpy(h, src, n * sizeof *h);
+    uint8_t part[64] = {0};
+    const uint8_t *h = n < 32 ? memcpy(part, src, 2 * n) : src;
     const vi magnitude = vi_set1(0x7FFFFFFF);
-    const vf a = load_half(h, bf16), b = load_half(h + 16, bf16);
+    const vf a = load_half(h, bf16), b = load_half(h + 32, bf16);
     const int32_t top = vi_hmax(vi_max(vi_and(vf_bits(a), magnitude), vi_and(vf_bits(b), magnitude)));
     float largest;
     memcpy(&largest, &top, sizeof largest);
-    *d = largest / 4095.0f;
+    *d = largest / SN_HALF_MAX;
     const vf inverse = vf_set1(sn_half_inverse(largest));
     const bool finite = isfinite(*d);
     vi_store_i16(q, finite ? vf_round(vf_mul(a, inverse)) : vi_set1(1));
@@ -402,7 +410,7 @@ static void half_block(const void *src, size_t n, bool bf16, int16_t q[32], floa
 SIMD void mm_fill(struct sn_kernels *k)
 {
     static sn_mm_fn *const mm[SN_PANEL_KINDS] = {
-        [SN_PANEL_I16] = mm_i16,     [SN_PANEL_Q8_0] = mm_q8_0,   [SN_PANEL_Q4_0] = mm_q4_0,
+        [SN_PANEL_I12] = mm_i12,     [SN_PANEL_Q8_0] = mm_q8_0,   [SN_PANEL_Q4_0] = mm_q4_0,
         [SN_PANEL_Q4_1] = mm_q4_1,   [SN_PANEL_Q5_0] = mm_q5_0,   [SN_PANEL_Q5_1] = mm_q5_1,
         [SN_PANEL_Q4_K] = mm_q4_k,   [SN_PANEL_Q5_K] = mm_q5_k,   [SN_PANEL_Q6_K] = mm_q6_k,
         [SN_PANEL_Q3_K] = mm_q3_k,   [SN_PANEL_Q2_K] = mm_q2_k,   [SN_PANEL_IQ4_NL] = mm_iq4_nl,

@@ -20,14 +20,14 @@ const int8_t sn_iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
 const int8_t sn_mxfp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 const struct sn_panel_info sn_panel_info[SN_PANEL_KINDS] = {
-    [SN_PANEL_F32] = {"f32", 0, 0},       [SN_PANEL_I16] = {"i16", 1024 + 64, 0},
+    [SN_PANEL_F32] = {"f32", 0, 0},       [SN_PANEL_I12] = {"i12", 768 + 64, 0},
     [SN_PANEL_Q8_0] = {"q8_0", 512 + 32, 0}, [SN_PANEL_Q4_0] = {"q4_0", 256 + 32, 0},
     [SN_PANEL_Q4_1] = {"q4_1", 256 + 64, 0}, [SN_PANEL_Q5_0] = {"q5_0", 320 + 32, 0},
     [SN_PANEL_Q5_1] = {"q5_1", 320 + 64, 0}, [SN_PANEL_Q4_K] = {"q4_k", 256 + 32, 64},
     [SN_PANEL_Q5_K] = {"q5_k", 320 + 32, 64}, [SN_PANEL_Q6_K] = {"q6_k", 384 + 32, 32},
     [SN_PANEL_Q3_K] = {"q3_k", 192 + 32, 32}, [SN_PANEL_Q2_K] = {"q2_k", 128 + 64, 64},
     [SN_PANEL_IQ4_NL] = {"iq4_nl", 256 + 32, 0}, [SN_PANEL_IQ4_XS] = {"iq4_xs", 256 + 16, 32},
-    [SN_PANEL_MXFP4] = {"mxfp4", 256 + 16, 0},
+    [SN_PANEL_MXFP4] = {"mxfp4", 256 + 16, 0}, [SN_PANEL_I8] = {"i8", 512 + 32, 0},
 };
 
 /* The planes of a kind, in the order they stand in its block: bits of each. */
@@ -35,7 +35,7 @@ struct planes {
     uint8_t bits[2];
 };
 static const struct planes planes_of[SN_PANEL_KINDS] = {
-    [SN_PANEL_I16] = {{16}},      [SN_PANEL_Q8_0] = {{8}},      [SN_PANEL_Q4_0] = {{4}},
+    [SN_PANEL_I12] = {{4, 8}},    [SN_PANEL_Q8_0] = {{8}},      [SN_PANEL_Q4_0] = {{4}},
     [SN_PANEL_Q4_1] = {{4}},      [SN_PANEL_Q5_0] = {{4, 1}},   [SN_PANEL_Q5_1] = {{4, 1}},
     [SN_PANEL_Q4_K] = {{4}},      [SN_PANEL_Q5_K] = {{4, 1}},   [SN_PANEL_Q6_K] = {{4, 2}},
     [SN_PANEL_Q3_K] = {{2, 1}},   [SN_PANEL_Q2_K] = {{2}},      [SN_PANEL_IQ4_NL] = {{4}},
@@ -47,7 +47,7 @@ int sn_panel_kind_of(uint32_t type)
     switch (type) {
     case SN_F32: return SN_PANEL_F32;
     case SN_F16:
-    case SN_BF16: return SN_PANEL_I16;
+    case SN_BF16: return SN_PANEL_I12;
     case SN_Q8_0: return SN_PANEL_Q8_0;
     case SN_Q4_0: return SN_PANEL_Q4_0;
     case SN_Q4_1: return SN_PANEL_Q4_1;
@@ -63,6 +63,11 @@ int sn_panel_kind_of(uint32_t type)
     case SN_MXFP4: return SN_PANEL_MXFP4;
     default: return -1;
     }
+}
+
+int sn_panel_fast_kind_of(uint32_t type)
+{
+    return type == SN_F32 || type == SN_F16 || type == SN_BF16 || type == SN_Q8_0 ? SN_PANEL_I8 : -1;
 }
 
 static size_t blocks_of(size_t n_in) { return (n_in + BLOCK - 1) / BLOCK; }
@@ -184,7 +189,7 @@ static size_t scales_at(enum sn_panel_kind kind)
 struct raw {
     uint16_t q[BLOCK];
     const uint8_t *nibbles, *bytes; /* where they are set, the 4- or 8-bit plane comes from there */
-    uint8_t d[4], m[2];       /* f32 or f16 scale, f16 min: bytes as in the file */
+    uint8_t d[2], m[2];       /* f16 scale, f16 min: bytes as in the file */
     uint8_t sc[2], mn[2];     /* small scales and mins, of the two halves where they differ */
 };
 
@@ -284,26 +289,18 @@ void sn_half_block(const void *src, size_t n, bool bf16, int16_t q[32], float *d
     }
     float magnitude;
     memcpy(&magnitude, &top, 4);
-    *d = magnitude / 4095.0f;
+    *d = magnitude / SN_HALF_MAX;
     const float inverse = sn_half_inverse(magnitude);
     for (size_t j = 0; j < BLOCK; j++)
         q[j] = (int16_t)(isfinite(*d) ? lrintf(w[j] * inverse) : 1);
 }
 
 /* Block kb of a file row. b: the start of the file's own block that holds it. */
-static ALWAYS_INLINE void gather(uint32_t type, const uint8_t *b, size_t n_in, size_t kb,
-                                 sn_half_block_fn *half_block, struct raw *r)
+static ALWAYS_INLINE void gather(uint32_t type, const uint8_t *b, size_t kb, struct raw *r)
 {
     const size_t j = kb % SUPER;
-    float d;
     r->nibbles = r->bytes = NULL;
     switch (type) {
-    case SN_F16:
-    case SN_BF16:
-        half_block(b, n_in - kb * BLOCK < BLOCK ? n_in - kb * BLOCK : BLOCK, type == SN_BF16,
-                   (int16_t *)r->q, &d);
-        memcpy(r->d, &d, 4);
-        break;
     case SN_Q8_0:
         memcpy(r->d, b, 2);
         r->bytes = b + 2;
@@ -352,8 +349,6 @@ static ALWAYS_INLINE void put_planes(enum sn_panel_kind kind, uint8_t *block, si
         put_bytes(block, c, r->bytes);
     else if (r->nibbles)
         put_nibbles(block, c, r->nibbles);
-    else if (p.bits[0] == 16)
-        put_plane(block, c, 16, 0, r->q);
     else if (p.bits[0] == 4)
         put_plane(block, c, 4, 0, r->q);
     else
@@ -369,7 +364,6 @@ static ALWAYS_INLINE void put_scales(enum sn_panel_kind kind, uint8_t *super, ui
 {
     uint8_t *s = block + scales_at(kind);
     switch (kind) {
-    case SN_PANEL_I16: memcpy(s + 4 * c, r->d, 4); break;
     case SN_PANEL_Q4_1:
     case SN_PANEL_Q5_1: memcpy(s + 32 + 2 * c, r->m, 2); /* fallthrough */
     case SN_PANEL_Q8_0:
@@ -409,20 +403,54 @@ struct rows {
     const uint8_t *data;
     size_t row_bytes, n_cols, n_in;
     size_t file_bytes; /* of a block of the file */
-    sn_half_block_fn *half_block;
 };
 
-/* file_elems: of a block of the file: 1, 32 or 256. */
+/* The two planes of an I12 block from its pairs of biased integers, pair p of column c. */
+static void put_i12(uint8_t *block, const uint32_t pairs[BLOCK / 2][COLS])
+{
+    uint32_t low[4][COLS], high[8][COLS];
+    for (size_t row = 0; row < 4; row++)
+        for (size_t c = 0; c < COLS; c++)
+            low[row][c] = (pairs[4 * row][c] & 0x000F000F) | (pairs[4 * row + 1][c] & 0x000F000F) << 4 |
+                          (pairs[4 * row + 2][c] & 0x000F000F) << 8 |
+                          (pairs[4 * row + 3][c] & 0x000F000F) << 12;
+    for (size_t row = 0; row < 8; row++)
+        for (size_t c = 0; c < COLS; c++)
+            high[row][c] = (pairs[2 * row][c] >> 4 & 0x00FF00FF) |
+                           (pairs[2 * row + 1][c] >> 4 & 0x00FF00FF) << 8;
+    memcpy(block, low, sizeof low);
+    memcpy(block + sizeof low, high, sizeof high);
+}
+
+static void pack_halves(const struct rows *in, bool bf16, sn_half_block_fn *half_block, uint8_t *panel)
+{
+    for (size_t kb = 0; kb < blocks_of(in->n_in); kb++) {
+        uint8_t *block = panel + block_at(SN_PANEL_I12, kb);
+        const size_t n = in->n_in - kb * BLOCK < BLOCK ? in->n_in - kb * BLOCK : BLOCK;
+        uint32_t pairs[BLOCK / 2][COLS] = {0};
+        for (size_t c = 0; c < in->n_cols; c++) {
+            int16_t q[BLOCK];
+            float d;
+            half_block(in->data + c * in->row_bytes + kb * BLOCK * 2, n, bf16, q, &d);
+            for (size_t p = 0; p < BLOCK / 2; p++)
+                pairs[p][c] = (uint32_t)(q[2 * p] + SN_HALF_MAX + 1) |
+                              (uint32_t)(q[2 * p + 1] + SN_HALF_MAX + 1) << 16;
+            memcpy(block + scales_at(SN_PANEL_I12) + 4 * c, &d, 4);
+        }
+        put_i12(block, pairs);
+    }
+}
+
+/* file_elems: of a block of the file: 32 or 256. */
 static ALWAYS_INLINE void pack_blocks(uint32_t type, enum sn_panel_kind kind, size_t file_elems,
                                       const struct rows *in, uint8_t *panel)
 {
     for (size_t kb = 0; kb < blocks_of(in->n_in); kb++) {
         uint8_t *block = panel + block_at(kind, kb), *super = panel + super_at(kind, kb);
-        const size_t file_block = file_elems == 1 ? kb * BLOCK : file_elems == 32 ? kb : kb / SUPER;
+        const size_t file_block = file_elems == 32 ? kb : kb / SUPER;
         for (size_t c = 0; c < in->n_cols; c++) {
             struct raw r;
-            gather(type, in->data + c * in->row_bytes + file_block * in->file_bytes, in->n_in, kb,
-                   in->half_block, &r);
+            gather(type, in->data + c * in->row_bytes + file_block * in->file_bytes, kb, &r);
             put_planes(kind, block, c, &r);
             put_scales(kind, super, block, c, &r);
         }
@@ -439,9 +467,10 @@ void sn_panel_pack(uint32_t type, const uint8_t *rows, size_t row_bytes, size_t 
         pack_f32(rows, row_bytes, n_cols, n_in, panel);
         return;
     }
-    const struct rows in = {rows, row_bytes, n_cols, n_in, sn_type_info(type)->block_bytes, half_block};
+    const struct rows in = {rows, row_bytes, n_cols, n_in, sn_type_info(type)->block_bytes};
     switch (type) { /* the common ones by themselves: three times as fast */
-    case SN_F16: pack_blocks(SN_F16, SN_PANEL_I16, 1, &in, panel); break;
+    case SN_F16:
+    case SN_BF16: pack_halves(&in, type == SN_BF16, half_block, panel); break;
     case SN_Q8_0: pack_blocks(SN_Q8_0, SN_PANEL_Q8_0, 32, &in, panel); break;
     case SN_Q4_0: pack_blocks(SN_Q4_0, SN_PANEL_Q4_0, 32, &in, panel); break;
     case SN_Q4_1: pack_blocks(SN_Q4_1, SN_PANEL_Q4_1, 32, &in, panel); break;
@@ -449,6 +478,56 @@ void sn_panel_pack(uint32_t type, const uint8_t *rows, size_t row_bytes, size_t 
     case SN_Q4_K: pack_blocks(SN_Q4_K, SN_PANEL_Q4_K, 256, &in, panel); break;
     case SN_Q6_K: pack_blocks(SN_Q6_K, SN_PANEL_Q6_K, 256, &in, panel); break;
     default: pack_blocks(type, kind, sn_type_info(type)->block_elems, &in, panel); break;
+    }
+}
+
+/* --- 8-bit panels --- */
+
+enum { Q8_BYTES = 2 + BLOCK };
+
+/* One Q8_0 block of n (<= 32) floats, by the reference formula but for the scale, which is rounded
+ * before the numbers are. */
+static void q8_block(const float *x, size_t n, uint8_t *b)
+{
+    float w[BLOCK] = {0}, top = 0;
+    memcpy(w, x, n * sizeof *w);
+    for (size_t k = 0; k < BLOCK; k++)
+        top = fabsf(w[k]) > top ? fabsf(w[k]) : top;
+    const uint16_t half = sn_f32_to_f16(top / 127);
+    const float d = sn_f16_to_f32(half), inverse = d > 0 ? 1 / d : 0;
+    memcpy(b, &half, 2);
+    for (size_t k = 0; k < BLOCK; k++) {
+        const float q = w[k] * inverse;
+        b[2 + k] = (uint8_t)(int8_t)lrintf(q > 127 ? 127 : q < -127 ? -127 : q);
+    }
+}
+
+static void put_i8(uint8_t *block, size_t c, const uint8_t *q8)
+{
+    for (size_t g = 0; g < BLOCK / 4; g++)
+        set_u32(block + (g * COLS + c) * 4, get_u32(q8 + 2 + 4 * g) ^ 0x80808080U);
+    memcpy(block + 512 + 2 * c, q8, 2);
+}
+
+void sn_panel_pack_i8(uint32_t type, const uint8_t *rows, size_t row_bytes, size_t n_cols,
+                      size_t n_in, uint8_t *panel)
+{
+    const struct sn_type_info *info = sn_type_info(type);
+    if (n_cols < COLS)
+        memset(panel, 0, sn_panel_bytes(SN_PANEL_I8, n_in));
+    for (size_t kb = 0; kb < blocks_of(n_in); kb++) {
+        const size_t n = n_in - kb * BLOCK < BLOCK ? n_in - kb * BLOCK : BLOCK;
+        for (size_t c = 0; c < n_cols; c++) {
+            const uint8_t *from = rows + c * row_bytes + kb * BLOCK / info->block_elems * info->block_bytes;
+            uint8_t made[Q8_BYTES];
+            float x[BLOCK];
+            if (type != SN_Q8_0) {
+                sn_dequantize(type, from, x, n, NULL);
+                q8_block(x, n, made);
+                from = made;
+            }
+            put_i8(panel + block_at(SN_PANEL_I8, kb), c, from);
+        }
     }
 }
 
@@ -476,7 +555,7 @@ static void decode_scales(enum sn_panel_kind kind, const uint8_t *super, const u
     float *d = &out->d[c], *m0 = &out->m[0][c], *m1 = &out->m[1][c];
     *m0 = *m1 = 0;
     switch (kind) {
-    case SN_PANEL_I16: memcpy(d, s + 4 * c, 4); break;
+    case SN_PANEL_I12: memcpy(d, s + 4 * c, 4); break;
     case SN_PANEL_Q4_1:
     case SN_PANEL_Q5_1:
         *m0 = *m1 = f16_at(s + 32 + 2 * c); /* fallthrough */
@@ -505,6 +584,7 @@ static int16_t decode_weight(enum sn_panel_kind kind, uint16_t q, const uint8_t 
 {
     const size_t half = k < 16 ? 0 : 16; /* where a kind has a scale for each 16 inputs */
     switch (kind) {
+    case SN_PANEL_I12: return (int16_t)(q - SN_HALF_MAX - 1);
     case SN_PANEL_Q8_0: return (int16_t)(q - 128);
     case SN_PANEL_Q4_0: return (int16_t)(q - 8);
     case SN_PANEL_Q5_0: return (int16_t)(q - 16);
@@ -523,6 +603,14 @@ void sn_panel_decode(enum sn_panel_kind kind, const uint8_t *panel, size_t kb,
 {
     const uint8_t *block = panel + block_at(kind, kb), *super = panel + super_at(kind, kb);
     const uint8_t *s = block + scales_at(kind);
+    for (size_t c = 0; c < COLS && kind == SN_PANEL_I8; c++) {
+        for (size_t k = 0; k < BLOCK; k++)
+            out->w[c][k] = (int16_t)(block[(k / 4 * COLS + c) * 4 + k % 4] - 128);
+        out->d[c] = f16_at(block + 512 + 2 * c);
+        out->m[0][c] = out->m[1][c] = 0;
+    }
+    if (kind == SN_PANEL_I8)
+        return;
     for (size_t c = 0; c < COLS; c++) {
         uint16_t q[BLOCK];
         get_planes(kind, block, c, q);

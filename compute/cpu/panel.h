@@ -3,15 +3,16 @@
 /* Weights as the CPU kernels read them. 16 output columns stand side by side in a panel, a panel
  * is a row of blocks of 32 inputs. Every block decodes to 32 x 16 integers w, |w| <= 4096, and per
  * column a float scale d and, for some kinds, floats m: value = d * w + m. The bits are the file's
- * own, only their places change, so nothing is lost (I16, made from F16 and BF16, is the exception:
- * 13-bit integers under a scale per 32, an error of 2^-13 of the block's largest weight).
+ * own, only their places change, so nothing is lost (I12, made from F16 and BF16, is the exception:
+ * 12-bit integers under a scale per 32, an error of 2^-12 of the block's largest weight; a half has
+ * 11 bits itself, and the smaller panel is what decoding reads).
  *
  * The places: a plane of B bits holds B x 16 dwords; dword c of a row of 16 belongs to column c,
  * its low 16-bit half to even and its high half to odd inputs. So one shift and one mask of a row
  * give inputs (2p, 2p+1) of 16 columns as int16 pairs, which is the operand that vpdpwssd, vpmaddwd
  * and smlal take. The 4-bit plane: row g, bits 4j of each half: pair p = 4g + j. The 2-bit plane:
  * row g, bits 2j: p = 8g + j. The 1-bit plane: bit p. The 8-bit plane: row g, bits 8j: p = 2g + j.
- * Sixteen bits: row p. */
+ * I8 is apart: dword c of row g holds inputs 4g..4g+3 of column c, the operand that vpdpbusd takes. */
 
 #include "compute/type.h"
 
@@ -23,7 +24,7 @@ enum { SN_PANEL_COLS = 16, SN_PANEL_BLOCK = 32 };
 
 enum sn_panel_kind {
     SN_PANEL_F32,   /* (n_in, 16) floats: no blocks */
-    SN_PANEL_I16,   /* plane 16; d f32: from F16, BF16 */
+    SN_PANEL_I12,   /* planes 4, 8 (w + 2048); d f32: from F16, BF16 */
     SN_PANEL_Q8_0,  /* plane 8 (w + 128); d f16 */
     SN_PANEL_Q4_0,  /* plane 4 (w + 8); d f16 */
     SN_PANEL_Q4_1,  /* plane 4; d f16, m f16 */
@@ -37,6 +38,7 @@ enum sn_panel_kind {
     SN_PANEL_IQ4_NL,/* plane 4 (index); d f16 */
     SN_PANEL_IQ4_XS,/* plane 4 (index); i8 scale; per 8 blocks d f16 */
     SN_PANEL_MXFP4, /* plane 4 (index); u8 exponent */
+    SN_PANEL_I8,    /* bytes (w + 128), for 8-bit activations: below; d f16 */
     SN_PANEL_KINDS,
 };
 
@@ -56,20 +58,28 @@ size_t sn_panel_bytes(enum sn_panel_kind kind, size_t n_in);
 /* The kind that carries a file type; -1: none. */
 int sn_panel_kind_of(uint32_t type);
 
-/* n (<= 32) F16 or BF16 numbers to integers of at most 4095 under one scale; missing ones are 0.
+/* n (<= 32) F16 or BF16 numbers to integers of at most 2047 under one scale; missing ones are 0.
  * A kernel: ISAs have their own, of the same bits. */
 typedef void sn_half_block_fn(const void *src, size_t n, bool bf16, int16_t q[32], float *d);
 sn_half_block_fn sn_half_block;
+enum { SN_HALF_MAX = 2047 };
 /* What the numbers are multiplied by, from the largest magnitude of the block. */
 static inline float sn_half_inverse(float magnitude)
 {
-    return magnitude > 1e-34f ? 4095.0f / magnitude : 0; /* below, the inverse would overflow */
+    return magnitude > 1e-34f ? SN_HALF_MAX / magnitude : 0; /* below, the inverse would overflow */
 }
 
 /* Packs columns (file rows) [0, n_cols) of `rows`, each row_bytes long, n_in elements of `type`,
  * into one panel; missing columns (n_cols < 16) become zeros. No alignment is asked of rows. */
 void sn_panel_pack(uint32_t type, const uint8_t *rows, size_t row_bytes, size_t n_cols,
                    size_t n_in, sn_half_block_fn *half_block, uint8_t *panel);
+
+/* The same as a panel of kind I8. What is not Q8_0 already becomes it first (an error of 2^-8 of each
+ * block's largest weight). -1 from sn_panel_fast_kind_of(): the type has no such form, and no need of
+ * one. */
+void sn_panel_pack_i8(uint32_t type, const uint8_t *rows, size_t row_bytes, size_t n_cols,
+                      size_t n_in, uint8_t *panel);
+int sn_panel_fast_kind_of(uint32_t type);
 
 /* What a block decodes to, column by column: the definition that every kernel must meet. */
 struct sn_panel_block {

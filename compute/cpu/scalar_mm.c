@@ -42,7 +42,7 @@ static void mm_kind(enum sn_panel_kind kind, const struct sn_mm *m)
     }
 }
 
-static void mm_i16(const struct sn_mm *m) { mm_kind(SN_PANEL_I16, m); }
+static void mm_i12(const struct sn_mm *m) { mm_kind(SN_PANEL_I12, m); }
 static void mm_q8_0(const struct sn_mm *m) { mm_kind(SN_PANEL_Q8_0, m); }
 static void mm_q4_0(const struct sn_mm *m) { mm_kind(SN_PANEL_Q4_0, m); }
 static void mm_q4_1(const struct sn_mm *m) { mm_kind(SN_PANEL_Q4_1, m); }
@@ -69,7 +69,8 @@ static void mm_store(const struct sn_mm *m, float *y, size_t ldy, size_t n_cols,
 {
     for (size_t i = 0; i < m->n_rows; i++)
         for (size_t c = 0; c < n_cols; c++)
-            store(y + i * ldy + c, m->c[16 * i + c] * m->acts->scale[row_of(m, i)],
+            store(y + i * ldy + c,
+                  m->acts8 ? m->c[16 * i + c] : m->c[16 * i + c] * m->acts->scale[row_of(m, i)],
                   bias ? bias + c : NULL, accumulate);
 }
 
@@ -97,7 +98,7 @@ static void quantize_row(const float *x, size_t n, const struct sn_acts *a, size
         bits &= 0x7FFFFFFF;
         top = bits > top ? bits : top;
     }
-    const struct sn_act_range range = sn_act_range(top);
+    const struct sn_act_range range = sn_act_range(top, SN_ACT_MAX);
     a->scale[r] = range.scale;
     for (size_t kb = 0; kb < a->n_kb; kb++) {
         int32_t sum[2] = {0, 0};
@@ -112,10 +113,54 @@ static void quantize_row(const float *x, size_t n, const struct sn_acts *a, size
     }
 }
 
+/* --- 8 bits: the twin of mm8_tmpl.h --- */
+
+static void mm_i8(const struct sn_mm *m)
+{
+    memset(m->c, 0, m->n_rows * 16 * sizeof *m->c);
+    for (size_t kb = 0; kb < m->acts8->n_kb; kb++) {
+        struct sn_panel_block b;
+        sn_panel_decode(SN_PANEL_I8, m->panel, kb, &b);
+        for (size_t i = 0; i < m->n_rows; i++) {
+            const struct sn_act8 *a = &m->acts8->a[kb * m->acts8->n_rows + row_of(m, i)];
+            for (size_t c = 0; c < 16; c++) {
+                int32_t dot = 0;
+                for (size_t k = 0; k < 32; k++)
+                    dot += b.w[c][k] * a->q[k];
+                float *out = &m->c[16 * i + c];
+                *out = fmaf(b.d[c], (float)dot * a->scale, *out);
+            }
+        }
+    }
+}
+
+static void quantize8_row(const float *x, size_t n, const struct sn_acts8 *a, size_t r)
+{
+    for (size_t kb = 0; kb < a->n_kb; kb++) {
+        struct sn_act8 *out = &a->a[kb * a->n_rows + r];
+        float v[32] = {0};
+        int32_t top = 0, sum = 0;
+        memcpy(v, x + 32 * kb, (n - 32 * kb < 32 ? n - 32 * kb : 32) * sizeof *v);
+        for (size_t k = 0; k < 32; k++) {
+            int32_t bits;
+            memcpy(&bits, &v[k], sizeof bits);
+            bits &= 0x7FFFFFFF;
+            top = bits > top ? bits : top;
+        }
+        const struct sn_act_range range = sn_act_range(top, SN_ACT8_MAX);
+        for (size_t k = 0; k < 32; k++) {
+            out->q[k] = (int8_t)(range.inverse > 0 ? lrintf(v[k] * range.inverse) : 0);
+            sum += out->q[k];
+        }
+        out->scale = range.scale;
+        out->bias = -128 * sum;
+    }
+}
+
 void sn_scalar_mm_fill(struct sn_kernels *k)
 {
     static sn_mm_fn *const mm[SN_PANEL_KINDS] = {
-        [SN_PANEL_I16] = mm_i16,     [SN_PANEL_Q8_0] = mm_q8_0,   [SN_PANEL_Q4_0] = mm_q4_0,
+        [SN_PANEL_I12] = mm_i12,     [SN_PANEL_Q8_0] = mm_q8_0,   [SN_PANEL_Q4_0] = mm_q4_0,
         [SN_PANEL_Q4_1] = mm_q4_1,   [SN_PANEL_Q5_0] = mm_q5_0,   [SN_PANEL_Q5_1] = mm_q5_1,
         [SN_PANEL_Q4_K] = mm_q4_k,   [SN_PANEL_Q5_K] = mm_q5_k,   [SN_PANEL_Q6_K] = mm_q6_k,
         [SN_PANEL_Q3_K] = mm_q3_k,   [SN_PANEL_Q2_K] = mm_q2_k,   [SN_PANEL_IQ4_NL] = mm_iq4_nl,
@@ -123,7 +168,9 @@ void sn_scalar_mm_fill(struct sn_kernels *k)
     };
     for (size_t i = 0; i < SN_PANEL_KINDS; i++)
         k->mm[i] = mm[i];
+    k->mm[SN_PANEL_I8] = mm_i8;
     k->quantize_row = quantize_row;
+    k->quantize8_row = quantize8_row;
     k->half_block = sn_half_block;
     k->mm_store = mm_store;
     k->mm_f32 = mm_f32;

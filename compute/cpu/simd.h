@@ -122,6 +122,20 @@ SIMD ni ni_dot(ni acc, ni a, ni b)
 #endif
 }
 
+/* acc + the sum of the four products of an unsigned byte of a and a signed one of b */
+SIMD ni ni_dot8(ni acc, ni a, ni b)
+{
+#if VN == 1
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b));
+    return acc;
+#else
+    /* even and odd bytes as 16-bit numbers: vpmaddubsw would saturate their sums */
+    const ni even = (ni)((nuh)b << 8), odd = (ni)((nh)b >> 8);
+    acc = ni_dot(acc, (ni)((nuh)a & 0xFF), (ni)((nh)even >> 8));
+    return ni_dot(acc, (ni)((nuh)a >> 8), odd);
+#endif
+}
+
 SIMD ni ni_mul16(ni a, ni b) { return (ni)((nh)a * (nh)b); } /* low halves of 16-bit products */
 
 SIMD nf nf_load_f16(const uint16_t *p)
@@ -226,6 +240,7 @@ SIMD vi vi_sra16(vi a, int n) { LANES a.v[l_] = (ni)((nh)a.v[l_] >> n); return a
 SIMD vi vi_sub16(vi a, vi b) { LANES a.v[l_] = (ni)((nh)a.v[l_] - (nh)b.v[l_]); return a; }
 SIMD vi vi_mul16(vi a, vi b) { LANES a.v[l_] = ni_mul16(a.v[l_], b.v[l_]); return a; }
 SIMD vi vi_dot(vi acc, vi a, vi b) { LANES acc.v[l_] = ni_dot(acc.v[l_], a.v[l_], b.v[l_]); return acc; }
+SIMD vi vi_dot8(vi acc, vi a, vi b) { LANES acc.v[l_] = ni_dot8(acc.v[l_], a.v[l_], b.v[l_]); return acc; }
 
 /* Sums and maxima over the lanes, always as the tree (i, i+8), (i, i+4), (i, i+2), (i, i+1). */
 SIMD float vf_hsum(vf a)
@@ -282,6 +297,18 @@ SIMD void vi_store_i16(int16_t *p, vi a)
     _mm256_storeu_si256((__m256i *)p, _mm256_permute4x64_epi64(x, 0xD8));
 #else
     LANES vst1_s16(p + 4 * l_, vmovn_s32((int32x4_t)a.v[l_]));
+#endif
+}
+/* The sixteen lanes, which fit, as int8. */
+SIMD void vi_store_i8(int8_t *p, vi a)
+{
+#if VN == 1
+    _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8((__m512i)a.v[0]));
+#else
+    int32_t t[16];
+    vi_store(t, a);
+    for (int i = 0; i < 16; i++)
+        p[i] = (int8_t)t[i];
 #endif
 }
 /* Sixteen bytes, unsigned or signed, as integers. */

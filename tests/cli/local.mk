@@ -14,3 +14,7 @@ EXTRA_DIST += tests/cli/program.py
 
 dist_check_SCRIPTS += tests/cli/inspect.py
 TESTS += tests/cli/inspect.py
+
+dist_check_SCRIPTS += tests/cli/transcribe.py
+TESTS += tests/cli/transcribe.py
+EXTRA_DIST += tests/cli/media/inaugural.mp3

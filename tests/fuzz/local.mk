@@ -35,9 +35,14 @@ EXTRA_DIST += \
   tests/fuzz/regressions/template/concat-of-empty \
   tests/fuzz/template.dict
 
+check_PROGRAMS += tests/fuzz/replay_image
+tests_fuzz_replay_image_SOURCES = tests/fuzz/fuzz_image.c tests/fuzz/replay.c tests/fuzz/fuzz.h
+tests_fuzz_replay_image_LDADD = $(LIBMEDIA)
+EXTRA_DIST += tests/fuzz/image.dict tests/fuzz/corpus/image
+
 LDFLAGS_FUZZ = $(AM_LDFLAGS) -fsanitize=fuzzer
 FUZZ_TARGETS = tests/fuzz/fuzz_gguf tests/fuzz/fuzz_safetensors tests/fuzz/fuzz_template \
-  tests/fuzz/fuzz_tokenizer
+  tests/fuzz/fuzz_tokenizer tests/fuzz/fuzz_image
 FUZZ_TARGETS += tests/fuzz/fuzz_whisper_ct2 tests/fuzz/fuzz_whisper_ggml
 FUZZ_SECONDS = 60
 EXTRA_PROGRAMS = $(FUZZ_TARGETS)
@@ -54,6 +59,34 @@ tests_fuzz_fuzz_template_LDADD = $(LIBMODEL)
 tests_fuzz_fuzz_tokenizer_SOURCES = tests/fuzz/fuzz_tokenizer.c tests/model/vocab.h
 tests_fuzz_fuzz_tokenizer_LDADD = $(LIBMODEL)
 tests_fuzz_fuzz_tokenizer_LDFLAGS = $(LDFLAGS_FUZZ)
+tests_fuzz_fuzz_image_SOURCES = tests/fuzz/fuzz_image.c tests/fuzz/fuzz.h
+tests_fuzz_fuzz_image_LDFLAGS = $(LDFLAGS_FUZZ)
+tests_fuzz_fuzz_image_LDADD = $(LIBMEDIA)
+
+# Sound and video
+check_PROGRAMS += tests/fuzz/replay_sound
+tests_fuzz_replay_sound_SOURCES = tests/fuzz/fuzz_sound.c tests/fuzz/replay.c tests/fuzz/fuzz.h
+tests_fuzz_replay_sound_LDADD = $(LIBMEDIA)
+FUZZ_TARGETS += tests/fuzz/fuzz_sound
+tests_fuzz_fuzz_sound_SOURCES = tests/fuzz/fuzz_sound.c tests/fuzz/fuzz.h
+tests_fuzz_fuzz_sound_LDFLAGS = $(LDFLAGS_FUZZ)
+tests_fuzz_fuzz_sound_LDADD = $(LIBMEDIA)
+EXTRA_DIST += \
+  tests/fuzz/corpus/sound/aac.mkv \
+  tests/fuzz/corpus/sound/adpcm-cut.wav \
+  tests/fuzz/corpus/sound/amr-nb.amr-nb \
+  tests/fuzz/corpus/sound/clip-cut.ts \
+  tests/fuzz/corpus/sound/clip-mute.mp4 \
+  tests/fuzz/corpus/sound/clip-streamed.mkv \
+  tests/fuzz/corpus/sound/clip.webm \
+  tests/fuzz/corpus/sound/flac-cut.ogg \
+  tests/fuzz/corpus/sound/mp2.mp2 \
+  tests/fuzz/corpus/sound/mp3-cut.avi \
+  tests/fuzz/corpus/sound/mp3.mp3 \
+  tests/fuzz/corpus/sound/mulaw.wav \
+  tests/fuzz/corpus/sound/opus.opus \
+  tests/fuzz/corpus/sound/speex.ogg \
+  tests/fuzz/corpus/sound/wmav2-cut.wma
 tests_fuzz_fuzz_whisper_ct2_SOURCES = tests/fuzz/fuzz_whisper_ct2.c tests/fuzz/fuzz.h
 tests_fuzz_fuzz_whisper_ct2_LDFLAGS = $(LDFLAGS_FUZZ)
 tests_fuzz_fuzz_whisper_ct2_LDADD = $(LIBMODEL)

@@ -198,8 +198,8 @@ def make_clips():
     encode("clip.avi", frames, ["-c:v", "mpeg4", "-q:v", 2, "-g", 8, "-bf", 2])
     # As browsers record: no length in the header, no index
     with open(HERE / "clip-streamed.mkv", "wb") as out:
-        subprocess.run(["ffmpeg", "-nostdin", "-v", "error", "-i", HERE / "clip.mkv", "-c", "copy", "-bitexact",
-                        "-f", "matroska", "-"], stdout=out, check=True)
+        subprocess.run(["ffmpeg", "-nostdin", "-v", "error", "-i", HERE / "clip.mkv", "-c", "copy",
+                        "-bitexact", "-live", "1", "-f", "matroska", "-"], stdout=out, check=True)
     # A recording with a cover, which is no video
     ffmpeg("-f", "lavfi", "-i", "color=red:s=16x16", "-frames:v", 1, TMP / "cover.png")
     ffmpeg("-i", TMP / "left.wav", "-i", TMP / "cover.png", "-map", 0, "-map", 1, "-c:v", "copy", "-c:a",

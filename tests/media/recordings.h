@@ -50,7 +50,8 @@ static inline struct sn_sandbox *recordings_sandbox(unsigned n_children)
     struct sn_diag d;
     sn_diag_init(&d);
     assert_int_equal(
-        sn_sandbox_new(&(struct sn_sandbox_cfg){.kinds = kinds, .n_children = n_children}, &s, &d), 0);
+        sn_sandbox_new(&(struct sn_sandbox_cfg){.kinds = kinds, .n_children = n_children}, &s, &d),
+        0);
     return s;
 }
 
@@ -58,7 +59,7 @@ static inline struct sn_sandbox *recordings_sandbox(unsigned n_children)
 struct heard {
     float *pcm; /* n; free() */
     size_t n;
-    int rc;     /* of opening, or of the last read */
+    int rc; /* of opening, or of the last read */
     struct sn_sound_info info;
     struct sn_diag d;
 };

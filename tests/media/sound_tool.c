@@ -12,7 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static int save_sound(struct sn_sandbox *sb, const struct sn_source *in, FILE *out, struct sn_diag *d)
+static int save_sound(struct sn_sandbox *sb, const struct sn_source *in, FILE *out,
+                      struct sn_diag *d)
 {
     struct sn_sound *s = NULL;
     float pcm[4800];
@@ -25,15 +26,15 @@ static int save_sound(struct sn_sandbox *sb, const struct sn_source *in, FILE *o
         fwrite(pcm, sizeof *pcm, got, out);
     }
     const struct sn_sound_info *i = sn_sound_info(s);
-    printf("%s %s %u Hz, %u channels, %.3f s, %llu samples, %llu damaged%s\n", i->container, i->codec,
-           i->rate, i->n_channels, i->seconds, (unsigned long long)i->n_samples,
+    printf("%s %s %u Hz, %u channels, %.3f s, %llu samples, %llu damaged%s\n", i->container,
+           i->codec, i->rate, i->n_channels, i->seconds, (unsigned long long)i->n_samples,
            (unsigned long long)i->n_damaged, i->truncated ? ", truncated" : "");
     sn_sound_close(&s);
     return rc;
 }
 
-static int save_video(struct sn_sandbox *sb, const struct sn_source *in, const struct sn_video_cfg *cfg,
-                      FILE *out, struct sn_diag *d)
+static int save_video(struct sn_sandbox *sb, const struct sn_source *in,
+                      const struct sn_video_cfg *cfg, FILE *out, struct sn_diag *d)
 {
     struct sn_video *v = NULL;
     struct sn_image image = {0};
@@ -49,8 +50,8 @@ static int save_video(struct sn_sandbox *sb, const struct sn_source *in, const s
     }
     if (v) {
         const struct sn_video_info *i = sn_video_info(v);
-        printf("%s %s %ux%u, %.3f s, %.3f fps, %llu frames, %llu damaged%s\n", i->container, i->codec,
-               i->width, i->height, i->seconds, i->fps, (unsigned long long)i->n_frames,
+        printf("%s %s %ux%u, %.3f s, %.3f fps, %llu frames, %llu damaged%s\n", i->container,
+               i->codec, i->width, i->height, i->seconds, i->fps, (unsigned long long)i->n_frames,
                (unsigned long long)i->n_damaged, i->truncated ? ", truncated" : "");
     }
     sn_image_fini(&image);

@@ -28,7 +28,8 @@ static int check_golden(FILE *golden, const char *name, size_t n, double toleran
             worst = fmax(worst, fabs(h.pcm[i] - want));
     }
     if (bad || worst > tolerance) {
-        print_error("%s: %zu samples, should be %zu; off by %g; %s\n", name, h.n, n, worst, h.d.text);
+        print_error("%s: %zu samples, should be %zu; off by %g; %s\n", name, h.n, n, worst,
+                    h.d.text);
         bad = 1;
     }
     free(h.pcm);
@@ -93,7 +94,10 @@ static void test_damage_in_the_middle(void **state)
     static const struct {
         const char *name;
         size_t at, n; /* overwritten */
-    } cases[] = {{"flac.flac", 9000, 600}, {"aac.aac", 2000, 40}, {"aac.ts", 2000, 400}, {"ac3.ac3", 2000, 500}};
+    } cases[] = {{"flac.flac", 9000, 600},
+                 {"aac.aac", 2000, 40},
+                 {"aac.ts", 2000, 400},
+                 {"ac3.ac3", 2000, 500}};
     for (size_t i = 0; i < SN_COUNT(cases); i++) {
         struct sn_source in = recording_bytes(cases[i].name);
         struct heard sane = hear(NULL, &in, NULL, 4096);
@@ -112,15 +116,16 @@ static void test_cut_files_give_what_there_is(void **state)
 {
     (void)state;
     static const char *const names[] = {
-        "pcm-s16.wav", "pcm.aiff", "flac.flac", "mp3.mp3", "vorbis.ogg", "opus.opus", "aac.m4a",
-        "aac.mkv", "mp3.avi", "aac.flv",
+        "pcm-s16.wav", "pcm.aiff", "flac.flac", "mp3.mp3", "vorbis.ogg",
+        "opus.opus",   "aac.m4a",  "aac.mkv",   "mp3.avi", "aac.flv",
     };
     for (size_t i = 0; i < SN_COUNT(names); i++) {
         struct sn_source in = recording_bytes(names[i]);
         struct heard whole = hear(NULL, &in, NULL, 4096);
         in.n_bytes = in.n_bytes * 7 / 10;
         struct heard h = hear(NULL, &in, NULL, 4096);
-        if (h.rc != 0 || !h.info.truncated || whole.info.truncated || h.n < whole.n / 4 || h.n >= whole.n)
+        if (h.rc != 0 || !h.info.truncated || whole.info.truncated || h.n < whole.n / 4 ||
+            h.n >= whole.n)
             fail_msg("%s: %d, %zu of %zu samples%s, %s", names[i], h.rc, h.n, whole.n,
                      h.info.truncated ? ", truncated" : "", h.d.text);
         free(h.pcm);
@@ -136,18 +141,21 @@ static void check_refused(const void *bytes, size_t n, enum sn_err code, const c
     const struct sn_source in = {.name = "x.bin", .bytes = bytes, .n_bytes = n, .fd = -1};
     struct heard h = hear(NULL, &in, NULL, 4096);
     if (h.d.code != code || !strstr(h.d.text, text) || strncmp(h.d.text, "x.bin: ", 7) != 0)
-        fail_msg("should be %s, \"%s\": is %s, \"%s\"", sn_err_name(code), text, sn_err_name(h.d.code),
-                 h.d.text);
+        fail_msg("should be %s, \"%s\": is %s, \"%s\"", sn_err_name(code), text,
+                 sn_err_name(h.d.code), h.d.text);
     free(h.pcm);
 }
 
 static void test_what_is_not_sound(void **state)
 {
     (void)state;
-    static const char playlist[] = "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile:///etc/passwd\n";
+    static const char playlist[] =
+        "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile:///etc/passwd\n";
     static const char concat[] = "ffconcat version 1.0\nfile /etc/passwd\n";
-    static const char sdp[] = "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nm=audio 5004 RTP/AVP 0\n";
-    static const char text[] = "This is nothing but text, and it should stay that, whatever its name says.\n";
+    static const char sdp[] =
+        "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nm=audio 5004 RTP/AVP 0\n";
+    static const char text[] =
+        "This is nothing but text, and it should stay that, whatever its name says.\n";
     static const uint8_t zeros[100000];
     check_refused("", 0, SN_EFORMAT, "the file is empty");
     check_refused(playlist, sizeof playlist - 1, SN_EUNSUPPORTED, "type hls are not read");
@@ -177,7 +185,8 @@ static void put32(uint8_t *p, uint32_t x)
 }
 
 /* 1000 samples of 16 bit PCM with what a case says. */
-static size_t make_wav(uint8_t wav[2044], uint16_t n_channels, uint32_t rate, uint32_t riff, uint32_t data)
+static size_t make_wav(uint8_t wav[2044], uint16_t n_channels, uint32_t rate, uint32_t riff,
+                       uint32_t data)
 {
     memcpy(wav, "RIFF....WAVEfmt \x10\0\0\0\1\0", 22);
     put32(wav + 4, riff);
@@ -217,7 +226,8 @@ static void test_wav_headers_that_lie(void **state)
     };
     for (size_t i = 0; i < SN_COUNT(cases); i++) {
         uint8_t wav[2044];
-        const size_t n = make_wav(wav, cases[i].n_channels, cases[i].rate, cases[i].riff, cases[i].data);
+        const size_t n =
+            make_wav(wav, cases[i].n_channels, cases[i].rate, cases[i].riff, cases[i].data);
         const struct sn_source in = {.name = "lie.wav", .bytes = wav, .n_bytes = n, .fd = -1};
         struct heard h = hear(NULL, &in, NULL, 4096);
         const bool refused = cases[i].code != SN_OK && h.rc < 0; /* some are FFmpeg's to refuse */
@@ -242,7 +252,8 @@ static void test_samples_are_finite(void **state)
     memcpy(wav + 44, odd, sizeof odd);
     const struct sn_source in = {.name = "odd.wav", .bytes = wav, .n_bytes = sizeof wav, .fd = -1};
     struct heard h = hear(NULL, &in, NULL, 4096);
-    static const float want[] = {0, SN_SOUND_PEAK, -SN_SOUND_PEAK, SN_SOUND_PEAK, -SN_SOUND_PEAK, 0.5f};
+    static const float want[] = {0,   SN_SOUND_PEAK, -SN_SOUND_PEAK, SN_SOUND_PEAK, -SN_SOUND_PEAK,
+                                 0.5f};
     assert_int_equal(h.rc, 0);
     assert_memory_equal(h.pcm, want, sizeof want);
     free(h.pcm);
@@ -250,7 +261,8 @@ static void test_samples_are_finite(void **state)
 
 /* --- limits --- */
 
-static void check_limit(const char *name, const struct sn_sound_limits *limits, size_t n, const char *text)
+static void check_limit(const char *name, const struct sn_sound_limits *limits, size_t n,
+                        const char *text)
 {
     struct sn_source in = recording_bytes(name);
     struct heard h = hear(NULL, &in, &(struct sn_sound_cfg){.limits = *limits}, 4096);
@@ -330,7 +342,8 @@ static void test_endless_ogg(void **state)
     assert_non_null(bytes);
     for (int i = 0; i < TIMES; i++)
         memcpy(bytes + (size_t)i * one.n_bytes, one.bytes, one.n_bytes);
-    const struct sn_source in = {.name = "endless.ogg", .bytes = bytes, .n_bytes = one.n_bytes * TIMES, .fd = -1};
+    const struct sn_source in = {
+        .name = "endless.ogg", .bytes = bytes, .n_bytes = one.n_bytes * TIMES, .fd = -1};
     struct heard h = hear(NULL, &in, &(struct sn_sound_cfg){.limits.seconds = 20}, 16000);
     assert_int_equal(h.d.code, SN_ELIMIT);
     assert_true(h.n <= 20 * 16000);

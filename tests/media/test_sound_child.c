@@ -1,5 +1,5 @@
-/* Sound that is decoded in children: the same as in this process, bounded memory for hours of it, and
- * one clear error when the child dies, the reader changes its mind, or time is up. */
+/* Sound that is decoded in children: the same as in this process, bounded memory for hours of it,
+ * and one clear error when the child dies, the reader changes its mind, or time is up. */
 #define _GNU_SOURCE
 #include "tests/test.h"
 #include "tests/media/recordings.h"
@@ -15,8 +15,9 @@
 
 static void test_same_as_in_this_process(void **state)
 {
-    static const char *const names[] = {"pcm-s16.wav", "mp3.mp3", "chained.ogg", "aac.m4a", "opus.webm",
-                                        "wmav2.wma", "clip-mute.mp4", "golden-sound.txt"};
+    static const char *const names[] = {"pcm-s16.wav",   "mp3.mp3",         "chained.ogg",
+                                        "aac.m4a",       "opus.webm",       "wmav2.wma",
+                                        "clip-mute.mp4", "golden-sound.txt"};
     for (size_t i = 0; i < SN_COUNT(names); i++) {
         struct sn_source in = recording_bytes(names[i]);
         struct heard here = hear(NULL, &in, NULL, 3000), there = hear(*state, &in, NULL, 5000);
@@ -142,7 +143,10 @@ static struct sn_source long_wav(uint32_t seconds)
 }
 
 /* An hour is short enough where everything is ten times slower. */
-static unsigned hours(void) { return getenv("SN_TEST_SANITIZED") || getenv("SN_TEST_QUICK") ? 1 : 3; }
+static unsigned hours(void)
+{
+    return getenv("SN_TEST_SANITIZED") || getenv("SN_TEST_QUICK") ? 1 : 3;
+}
 
 static size_t my_peak_kib(void)
 {
@@ -238,7 +242,8 @@ static void test_cancelled(void **state)
     size_t got;
     pthread_t thread;
     sn_diag_init(&d);
-    assert_int_equal(sn_sound_open(*state, &in, &(struct sn_sound_cfg){.cancel = &l.cancel}, &s, &d), 0);
+    assert_int_equal(
+        sn_sound_open(*state, &in, &(struct sn_sound_cfg){.cancel = &l.cancel}, &s, &d), 0);
     assert_int_equal(pthread_create(&thread, NULL, cancel_later, &l), 0);
     do
         got = 0;

@@ -13,7 +13,8 @@ enum { CLIP_FRAMES = 40 }; /* of clip.*: 10 a second; luma 20 + 5 * number */
 /* Which frame of the clip this is. */
 static int frame_number(const struct sn_image *m)
 {
-    const double luma = 16 + m->rgb[((size_t)m->height / 2 * m->width + m->width / 2) * 3] * 219 / 255.0;
+    const double luma =
+        16 + m->rgb[((size_t)m->height / 2 * m->width + m->width / 2) * 3] * 219 / 255.0;
     return (int)lround((luma - 20) / 5);
 }
 
@@ -25,7 +26,8 @@ struct seen {
     struct sn_diag d;
 };
 
-static struct seen look(struct sn_sandbox *sb, const struct sn_source *in, const struct sn_video_cfg *cfg)
+static struct seen look(struct sn_sandbox *sb, const struct sn_source *in,
+                        const struct sn_video_cfg *cfg)
 {
     struct seen s = {0};
     struct sn_video *v = NULL;
@@ -49,8 +51,8 @@ static struct seen look(struct sn_sandbox *sb, const struct sn_source *in, const
 
 /* --- which frames --- */
 
-static void check_frames(struct sn_sandbox *sb, const char *name, const struct sn_video_cfg *cfg, int n,
-                         double step)
+static void check_frames(struct sn_sandbox *sb, const char *name, const struct sn_video_cfg *cfg,
+                         int n, double step)
 {
     struct sn_source in = recording_bytes(name);
     struct seen s = look(sb, &in, cfg);
@@ -64,20 +66,22 @@ static void check_frames(struct sn_sandbox *sb, const char *name, const struct s
         free((void *)in.bytes);
         return;
     }
-    print_error("%s: %d frames, should be %d; %d damaged; %s\n", name, s.n, n, (int)s.info.n_damaged, s.d.text);
+    print_error("%s: %d frames, should be %d; %d damaged; %s\n", name, s.n, n,
+                (int)s.info.n_damaged, s.d.text);
     for (int i = 0; i < s.n; i++)
         print_error("  %d at %.3f\n", s.number[i], s.seconds[i]);
     fail();
 }
 
-static const char *const clips[] = {"clip.mp4", "clip-mute.mp4", "clip.mkv", "clip.ts", "clip.webm",
-                                    "clip-streamed.mkv", "clip.avi"};
+static const char *const clips[] = {"clip.mp4",  "clip-mute.mp4",     "clip.mkv", "clip.ts",
+                                    "clip.webm", "clip-streamed.mkv", "clip.avi"};
 
 static void test_frames_by_rate(void **state)
 {
     (void)state;
     for (size_t i = 0; i < SN_COUNT(clips); i++) {
-        check_frames(NULL, clips[i], &(struct sn_video_cfg){.fps = 100}, CLIP_FRAMES, 1); /* none twice */
+        check_frames(NULL, clips[i], &(struct sn_video_cfg){.fps = 100}, CLIP_FRAMES,
+                     1); /* none twice */
         check_frames(NULL, clips[i], &(struct sn_video_cfg){.fps = 10}, CLIP_FRAMES, 1);
         check_frames(NULL, clips[i], &(struct sn_video_cfg){.fps = 4}, 16, 2.5);
         check_frames(NULL, clips[i], NULL, 4, 10); /* one a second */
@@ -133,14 +137,16 @@ static void test_info(void **state)
 /* The middle of a quarter of the picture. */
 static bool quarter_is(const struct sn_image *m, int quarter, const int rgb[3], double tolerance)
 {
-    const size_t x = m->width * (quarter % 2 ? 3u : 1u) / 4, y = m->height * (quarter / 2 ? 3u : 1u) / 4;
+    const size_t x = m->width * (quarter % 2 ? 3u : 1u) / 4,
+                 y = m->height * (quarter / 2 ? 3u : 1u) / 4;
     for (int c = 0; c < 3; c++)
         if (fabs(m->rgb[(y * m->width + x) * 3 + (size_t)c] - (double)rgb[c]) > tolerance)
             return false;
     return true;
 }
 
-static int check_picture(struct sn_sandbox *sb, const char *name, int width, int height, const int colours[12])
+static int check_picture(struct sn_sandbox *sb, const char *name, int width, int height,
+                         const int colours[12])
 {
     struct sn_source in = recording_bytes(name);
     struct sn_video *v = NULL;
@@ -155,7 +161,8 @@ static int check_picture(struct sn_sandbox *sb, const char *name, int width, int
     for (int q = 0; q < 4 && !bad; q++)
         bad |= !quarter_is(&m, q, colours + 3 * q, 4); /* chroma is rounded, and compressed */
     if (bad)
-        print_error("%s: %ux%u, should be %dx%d; or in other colours\n", name, m.width, m.height, width, height);
+        print_error("%s: %ux%u, should be %dx%d; or in other colours\n", name, m.width, m.height,
+                    width, height);
     sn_image_fini(&m);
     sn_video_close(&v);
     free((void *)in.bytes);
@@ -213,28 +220,34 @@ static void test_what_is_refused(void **state)
     struct sn_sandbox *both[] = {NULL, *state};
     for (int i = 0; i < 2; i++) {
         struct sn_sandbox *sb = both[i];
-        check_refused(sb, "mp3.mp3", NULL, SN_EUNSUPPORTED, "no video in the mp3 file; its streams: audio mp3");
+        check_refused(sb, "mp3.mp3", NULL, SN_EUNSUPPORTED,
+                      "no video in the mp3 file; its streams: audio mp3");
         check_refused(sb, "cover.mp3", NULL, SN_EUNSUPPORTED, "audio mp3, cover picture png");
-        check_refused(sb, "jpeg2000.mov", NULL, SN_EUNSUPPORTED,
-                      "no video that can be decoded here in the mov file; its streams: video jpeg2000 16x16");
+        check_refused(
+            sb, "jpeg2000.mov", NULL, SN_EUNSUPPORTED,
+            "no video that can be decoded here in the mov file; its streams: video jpeg2000 16x16");
         check_refused(sb, "golden-video.txt", NULL, SN_EUNSUPPORTED, "");
-        check_refused(sb, "clip.mp4", &(struct sn_video_cfg){.fps = 1, .count = 1}, SN_EINVAL, "not by both");
-        check_refused(sb, "clip.mp4", &(struct sn_video_cfg){.fps = -1}, SN_EINVAL, "-1 frames per second");
+        check_refused(sb, "clip.mp4", &(struct sn_video_cfg){.fps = 1, .count = 1}, SN_EINVAL,
+                      "not by both");
+        check_refused(sb, "clip.mp4", &(struct sn_video_cfg){.fps = -1}, SN_EINVAL,
+                      "-1 frames per second");
         check_refused(sb, "clip.mp4", &(struct sn_video_cfg){.limits.seconds = 3}, SN_ELIMIT,
                       "4.0 s of video exceed the limit of 3 s");
-        check_refused(sb, "clip-streamed.mkv", &(struct sn_video_cfg){.limits.seconds = 3}, SN_ELIMIT,
-                      "the video is longer than the limit of 3 s");
-        check_refused(sb, "clip.mp4", &(struct sn_video_cfg){.count = 30, .limits.frames = 20}, SN_ELIMIT,
-                      "30 frames exceed the limit of 20");
-        check_refused(sb, "clip-streamed.mkv", &(struct sn_video_cfg){.fps = 5, .limits.frames = 7}, SN_ELIMIT,
-                      "more frames than the limit of 7");
+        check_refused(sb, "clip-streamed.mkv", &(struct sn_video_cfg){.limits.seconds = 3},
+                      SN_ELIMIT, "the video is longer than the limit of 3 s");
+        check_refused(sb, "clip.mp4", &(struct sn_video_cfg){.count = 30, .limits.frames = 20},
+                      SN_ELIMIT, "30 frames exceed the limit of 20");
+        check_refused(sb, "clip-streamed.mkv", &(struct sn_video_cfg){.fps = 5, .limits.frames = 7},
+                      SN_ELIMIT, "more frames than the limit of 7");
         check_refused(sb, "clip.mp4", &(struct sn_video_cfg){.limits.pixels = 767}, SN_ELIMIT,
                       "32x24 pixels exceed the limit of 767");
         check_refused(sb, "pixels-2-1.mkv", &(struct sn_video_cfg){.limits.pixels = 768}, SN_ELIMIT,
                       "64x24 pixels exceeds the limit of 768");
-        check_refused(sb, "clip.mp4", &(struct sn_video_cfg){.limits.bytes = 100}, SN_ELIMIT, "the limit of 100");
+        check_refused(sb, "clip.mp4", &(struct sn_video_cfg){.limits.bytes = 100}, SN_ELIMIT,
+                      "the limit of 100");
         atomic_bool cancel = true;
-        check_refused(sb, "clip.mp4", &(struct sn_video_cfg){.cancel = &cancel}, SN_ECANCELLED, "cancelled");
+        check_refused(sb, "clip.mp4", &(struct sn_video_cfg){.cancel = &cancel}, SN_ECANCELLED,
+                      "cancelled");
     }
 }
 
@@ -252,7 +265,7 @@ static void test_cut_and_damaged(void **state)
     assert_int_equal(s.rc, 0);
     assert_true(s.n > 20 && s.info.n_damaged > 0);
     free((void *)in.bytes);
-    in = recording_bytes("clip-streamed.mkv");
+    in = recording_bytes("clip.mkv");
     in.n_bytes = in.n_bytes * 2 / 3;
     s = look(*state, &in, &(struct sn_video_cfg){.fps = 10});
     assert_int_equal(s.rc, 0);

@@ -10,6 +10,7 @@ TESTS += tests/pipeline/test_transcribe
 tests_pipeline_test_transcribe_SOURCES = tests/pipeline/test_transcribe.c $(MM_GOLDEN)
 tests_pipeline_test_transcribe_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
 tests_pipeline_test_transcribe_LDADD = $(LIBPIPELINE) $(TEST_LIBS)
+
 check_PROGRAMS += tests/pipeline/test_sight_families
 TESTS += tests/pipeline/test_sight_families
 tests_pipeline_test_sight_families_SOURCES = tests/pipeline/test_sight_families.c $(MM_GOLDEN)

@@ -212,6 +212,44 @@ static void failures_are_their_own(void **state)
     sn_free(b.pcm);
 }
 
+static int n_open, most_open;
+
+static int play_counted(void *ctx, float *pcm, size_t max, size_t *got, struct sn_diag *d)
+{
+    const struct tape *t = ctx;
+    n_open += t->at == 0;
+    most_open = n_open > most_open ? n_open : most_open;
+    const int rc = play(ctx, pcm, max, got, d);
+    n_open -= *got == 0;
+    return rc;
+}
+
+/* Of many recordings few are read at a time, and each is its own. */
+static void many_recordings(void **state)
+{
+    enum { N = 40 };
+    struct sn_diag d;
+    struct tape tapes[N];
+    struct sn_transcribe_job jobs[N];
+    (void)state;
+    for (int i = 0; i < N; i++) {
+        tapes[i] = record(3, 0.3, i % 2 ? 200 : 300);
+        jobs[i] = job_of(&tapes[i]);
+        jobs[i].in.read = play_counted;
+    }
+    ok(sn_transcribe(transcriber, jobs, N, &plain, NULL, &d), &d);
+    assert_int_equal(n_open, 0);
+    assert_true(most_open <= SN_TRANSCRIBE_OPEN);
+    for (int i = 0; i < N; i++) {
+        same(&jobs[i].out, &jobs[i % 2].out);
+        assert_true(fabs(jobs[i].out.seconds - 3) < 1e-6);
+    }
+    for (int i = 0; i < N; i++) {
+        sn_transcript_fini(&jobs[i].out);
+        sn_free(tapes[i].pcm);
+    }
+}
+
 static void words_lie_in_their_segments(void **state)
 {
     struct sn_diag d;
@@ -260,6 +298,7 @@ int main(void)
         cmocka_unit_test(recordings_do_not_mix),
         cmocka_unit_test(silence_is_no_speech),
         cmocka_unit_test(failures_are_their_own),
+        cmocka_unit_test(many_recordings),
         cmocka_unit_test(words_lie_in_their_segments),
         cmocka_unit_test(refuses_and_stops),
     };

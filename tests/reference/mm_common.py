@@ -221,11 +221,13 @@ def build(family):
     weights, state = {}, {}
     for name, tensor in model.state_dict().items():
         w = np.asarray(family.draw(name, tuple(tensor.shape), cfg), np.float32)
-        if name == "lm_head.weight" and cfg.get_text_config().tie_word_embeddings:
+        if text_name(name) == "lm_head.weight" and cfg.get_text_config().tie_word_embeddings:
             w = next(x for n, x in weights.items() if n.endswith("embed_tokens.weight"))
         weights[name] = w
         state[name] = torch.from_numpy(np.array(w - np.float32(family.shift(name))))
     model.load_state_dict(state)
+    for name, tensor in model.state_dict().items():  # two names of one tensor could overwrite each other
+        assert torch.equal(tensor, state[name]), name
     return model, cfg, weights
 
 

@@ -78,13 +78,16 @@ class Llava(Family):
             vision_feature_select_strategy="default", num_additional_image_tokens=1)
 
     def tower(self, cfg, weights):
-        """As the newer converters write it: all layers, and which layer's output is meant."""
+        """As llama.cpp's converter writes it: the layers that count and no more, no last norm."""
         vision = cfg.vision_config
+        n = vision.num_hidden_layers - 1
         keys = vit_keys(vision, cfg.text_config.hidden_size, "mlp", CLIP_MEAN, CLIP_STD,
                         vision.layer_norm_eps)
-        keys["vision.feature_layer"] = [vision.num_hidden_layers - 1]
-        keys["use_gelu"] = False  # CLIP's own activation is quick_gelu
+        keys.update({"has_text_encoder": False, "has_llava_projector": True, "vision.block_count": n,
+                     "vision.feature_layer": [n], "use_gelu": False})  # CLIP's own is quick_gelu
         tensors = vit_tensors(weights, "model.vision_tower.")
+        tensors = {name: w for name, w in tensors.items()
+                   if not name.startswith((f"v.blk.{n}.", "v.post_ln."))}
         for a, b in ((1, 0), (2, 2)):
             for kind in ("weight", "bias"):
                 tensors[f"mm.{b}.{kind}"] = weights[f"model.multi_modal_projector.linear_{a}.{kind}"]

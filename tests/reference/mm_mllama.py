@@ -137,7 +137,7 @@ class Mllama(Family):
             n = int(inputs["aspect_ratio_mask"][0, i].sum())
             aspect = int(inputs["aspect_ratio_ids"][0, i])
             rows, cols = model.config.vision_config.supported_aspect_ratios[aspect - 1]
-            encoder = states[i, :n].flatten(0, 1)
+            encoder = states[i].flatten(0, 1)  # missing tiles too: rows before any picture see them
             out.append(Medium(file, encoder.numpy(), model.model.multi_modal_projector(encoder).numpy(),
                               {"views": n, "rows": rows, "cols": cols, "aspect_id": aspect},
                               {"pixels": levels(inputs["pixel_values"][0, i, :n].numpy(), CLIP_MEAN, CLIP_STD)}))
