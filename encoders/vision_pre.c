@@ -58,6 +58,13 @@ static void put_image_size(struct sn_vision_pre *p, const struct sn_vision_hpara
     }
 }
 
+/* A view of a tower with a resampler is as many tokens as that has queries. */
+static void put_queries(struct sn_vision_pre *pre, const struct sn_gguf *g)
+{
+    const struct sn_gguf_tensor *t = sn_gguf_find_tensor(g, "resampler.query");
+    if (pre->view_tokens && t && t->ne[1] <= UINT32_MAX) pre->view_tokens = (uint32_t)t->ne[1];
+}
+
 int sn_vision_pre_read(const struct sn_gguf *g, const struct sn_vision_hparams *h,
                        struct sn_vision_pre *pre, struct sn_diag *d)
 {
@@ -69,6 +76,7 @@ int sn_vision_pre_read(const struct sn_gguf *g, const struct sn_vision_hparams *
     *pre = *row;
     pre->patch = h->patch;
     put_image_size(pre, h);
+    put_queries(pre, g);
     int rc = read_colours(g, "clip.vision.image_mean", pre->mean, d);
     if (rc == 0) rc = read_colours(g, "clip.vision.image_std", pre->std, d);
     if (rc == 0) rc = opt_u32(g, "clip.vision.spatial_merge_size", &pre->merge, d);
