@@ -452,6 +452,17 @@ static int wait_reply(struct sn_sandbox_task *t, struct sn_diag *d)
     }
 }
 
+/* A child that ended without reading our last acknowledgements leaves ECONNRESET before the
+ * messages that it sent; once, and behind it they are. */
+static ssize_t take_reply(const struct sn_sandbox_task *t, struct sn_reply_message *m)
+{
+    ssize_t got;
+    do {
+        got = recv(t->child.job, m, sizeof *m, 0);
+    } while (got < 0 && (errno == EINTR || errno == ECONNRESET));
+    return got;
+}
+
 /* The child is believed nothing: it may be somebody else's by now. */
 static int take_chunk(struct sn_sandbox_task *t, const struct sn_reply_message *m,
                       struct sn_sandbox_chunk *chunk, struct sn_diag *d)
@@ -491,9 +502,7 @@ int sn_sandbox_next(struct sn_sandbox_task *t, struct sn_sandbox_chunk *chunk, s
     struct sn_reply_message m;
     ssize_t got = 0;
     if (rc > 0)
-        do {
-            got = recv(t->child.job, &m, sizeof m, 0);
-        } while (got < 0 && errno == EINTR);
+        got = take_reply(t, &m);
     if (rc >= 0 && got != (ssize_t)sizeof m)
         rc = explain_death(t, d);
     else if (rc > 0 && m.what == SN_REPLY_DONE)

@@ -34,7 +34,10 @@ static int load(const void *bytes, size_t n, const struct sn_image_limits *l, st
 
 /* --- files, byte by byte --- */
 
-static void put16(struct sn_strbuf *b, unsigned v) { sn_strbuf_append(b, (uint8_t[]){v & 255, v >> 8 & 255}, 2); }
+static void put16(struct sn_strbuf *b, unsigned v)
+{
+    sn_strbuf_append(b, (uint8_t[]){v & 255, v >> 8 & 255}, 2);
+}
 static void put32(struct sn_strbuf *b, uint32_t v)
 {
     put16(b, v & 0xffff);
