@@ -38,30 +38,30 @@ static bool space_fits(cmsHPROFILE profile, cmsUInt32Number type)
     }
 }
 
-/* Most pictures carry sRGB under one of its many names: whether it changes no colour of a lattice by
- * more than one step, which saves the whole conversion. */
-static bool changes_nothing(cmsHPROFILE profile, cmsHPROFILE srgb)
+/* Most pictures carry sRGB under one of its many names: whether the transform changes no colour of a
+ * lattice by more than one step, which saves converting every pixel. */
+static bool changes_nothing(cmsHTRANSFORM t, enum sn_pixels p)
 {
     enum { STEPS = 16, N = (STEPS + 1) * (STEPS + 1) * (STEPS + 1) };
-    if (cmsGetColorSpace(profile) != cmsSigRgbData)
+    const size_t step = sn_pixels_bytes(p);
+    if (p != SN_PIXELS_RGB && p != SN_PIXELS_RGBA)
         return false;
-    cmsHTRANSFORM t = cmsCreateTransform(profile, TYPE_RGB_8, srgb, TYPE_RGB_8,
-                                         INTENT_PERCEPTUAL, 0);
-    uint8_t *colours = sn_malloc_array(N, 2 * 3);
-    bool same = t && colours;
-    for (size_t i = 0; same && i < N; i++) {
+    uint8_t *from = sn_calloc(N, step + 3);
+    if (!from)
+        return false;
+    for (size_t i = 0; i < N; i++) {
         const size_t index[3] = {i / (STEPS + 1) / (STEPS + 1), i / (STEPS + 1) % (STEPS + 1),
                                  i % (STEPS + 1)};
         for (size_t c = 0; c < 3; c++)
-            colours[3 * i + c] = (uint8_t)(index[c] * 255 / STEPS);
+            from[step * i + c] = (uint8_t)(index[c] * 255 / STEPS);
     }
-    if (same)
-        cmsDoTransform(t, colours, colours + 3 * N, N);
-    for (size_t i = 0; same && i < 3 * N; i++)
-        same = abs(colours[i] - colours[3 * N + i]) <= 1;
-    sn_free(colours);
-    if (t)
-        cmsDeleteTransform(t);
+    uint8_t *to = from + step * N;
+    cmsDoTransform(t, from, to, N);
+    bool same = true;
+    for (size_t i = 0; same && i < N; i++)
+        for (size_t c = 0; c < 3; c++)
+            same = same && abs(from[step * i + c] - to[3 * i + c]) <= 1;
+    sn_free(from);
     return same;
 }
 
@@ -70,28 +70,23 @@ struct sn_colour *sn_colour_new(const uint8_t *icc, size_t n, enum sn_pixels p)
     const cmsUInt32Number type = layout(p);
     if (!icc || n == 0 || n > UINT32_MAX || type == 0)
         return NULL;
-    struct sn_colour *c = NULL;
+    struct sn_colour *c = sn_calloc(1, sizeof *c);
     cmsHPROFILE profile = cmsOpenProfileFromMem(icc, (cmsUInt32Number)n);
     cmsHPROFILE srgb = cmsCreate_sRGBProfile();
-    cmsHTRANSFORM t = NULL;
-    if (profile && srgb && space_fits(profile, type) && !changes_nothing(profile, srgb))
-        t = cmsCreateTransform(profile, type, srgb, TYPE_RGB_8, INTENT_PERCEPTUAL, 0);
-    if (t)
-        c = sn_calloc(1, sizeof *c);
-    if (c)
-        c->transform = t;
-    else if (t)
-        cmsDeleteTransform(t);
+    if (c && profile && srgb && space_fits(profile, type))
+        c->transform = cmsCreateTransform(profile, type, srgb, TYPE_RGB_8, INTENT_PERCEPTUAL, 0);
     if (srgb)
         cmsCloseProfile(srgb);
     if (profile)
         cmsCloseProfile(profile);
+    if (c && (!c->transform || changes_nothing(c->transform, p)))
+        sn_colour_free(&c);
     return c;
 }
 
 void sn_colour_free(struct sn_colour **cp)
 {
-    if (*cp)
+    if (*cp && (*cp)->transform)
         cmsDeleteTransform((*cp)->transform);
     sn_free(*cp);
     *cp = NULL;

@@ -24,7 +24,7 @@ struct job {
     struct jpeg_progress_mgr progress;
     jmp_buf failed;
     struct sn_canvas *canvas;
-    JOCTET *icc;     /* of libjpeg's own heap */
+    JOCTET *icc;     /* libjpeg allocates it, with the C library */
     bool at_end;     /* the file ended before the picture's end marker */
     bool starved;    /* pixels were made up because of that */
     bool too_many_scans;

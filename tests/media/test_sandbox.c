@@ -280,6 +280,32 @@ static void chunks_arrive_in_order(void **state)
     close_sandbox(s);
 }
 
+/* Nor does it matter whether the child reads the last acknowledgement before it ends. */
+static void the_end_is_not_lost(void **state)
+{
+    (void)state;
+    struct sn_sandbox *s = open_sandbox(2);
+    const struct sn_source in = text_source("abcdefgh");
+    for (int i = 0; i < 200; i++) {
+        struct sn_sandbox_task *t = NULL;
+        struct sn_sandbox_chunk chunk;
+        struct sn_diag d;
+        sn_diag_init(&d);
+        assert_int_equal(sn_sandbox_start(s, &(struct sn_sandbox_request){
+            .kind = &echo, .source = &in, .params = &(uint32_t){1}, .n_params = 4,
+            .slot_bytes = 1, .n_slots = 4 }, &t, &d), 0);
+        int n = 0, rc;
+        while ((rc = sn_sandbox_next(t, &chunk, &d)) > 0) {
+            n++;
+            usleep(n > 6 ? (unsigned)i * 5 : 0);
+        }
+        assert_int_equal(rc, 0);
+        assert_int_equal(n, 8);
+        sn_sandbox_end(&t);
+    }
+    close_sandbox(s);
+}
+
 static void a_file_is_read_in_place(void **state)
 {
     (void)state;
@@ -337,7 +363,8 @@ static void errors_name_the_source_and_the_cause(void **state)
         if (SN_SANDBOX_SANITIZED && !strcmp(cases[i].text, "memory"))
             continue; /* no RLIMIT_AS */
         const bool reports = SN_SANDBOX_SANITIZED && !strcmp(cases[i].text, "crash");
-        assert_int_equal(run_job(s, cases[i].kind, cases[i].text, 300, &d), cases[i].rc);
+        assert_int_equal(run_job(s, cases[i].kind, cases[i].text,
+                                 strcmp(cases[i].text, "hang") ? 30000 : 300, &d), cases[i].rc);
         if (!reports) /* their handler turns the signal into a status */
             assert_string_equal(d.text, cases[i].message);
         assert_int_equal(run_job(s, &misbehave, "nothing", 30000, &d), 0); /* the next one is well */
@@ -493,6 +520,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chunks_arrive_in_order),
+        cmocka_unit_test(the_end_is_not_lost),
         cmocka_unit_test(a_file_is_read_in_place),
         cmocka_unit_test(errors_name_the_source_and_the_cause),
         cmocka_unit_test(nothing_can_be_opened),
