@@ -19,7 +19,8 @@ static struct sn_mel *mel_of(uint32_t n_bins)
     return m;
 }
 
-static float *window_of(const struct sn_mel *m, const float *pcm, size_t n, size_t n_frames, struct sn_pool *pool)
+static float *window_of(const struct sn_mel *m, const float *pcm, size_t n, size_t n_frames,
+                        struct sn_pool *pool)
 {
     struct sn_diag d;
     float *x = calloc(sn_mel_bins(m) * n_frames, sizeof *x);
