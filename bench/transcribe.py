@@ -108,8 +108,17 @@ def with_noise(path, db, rng):
     return out
 
 
+SAME = {"three": "3", "seven": "7", "nine": "9", "thirty": "30", "two hundred": "200", "four hundred": "400",
+        "harbor": "harbour", "traveler": "traveller", "neighbors": "neighbours", "theater": "theatre",
+        "o clock": "", "a m": ""}
+
+
 def words_of(text):
-    return re.sub(r"[^a-z0-9' ]+", " ", text.lower().replace("-", " ")).split()
+    """Two spellings of one word are one."""
+    text = " " + " ".join(re.sub(r"[^a-z0-9 ]+", " ", text.lower()).split()) + " "
+    for a, b in SAME.items():
+        text = text.replace(f" {a} ", f" {b} ")
+    return text.split()
 
 
 def errors(truth, said):
@@ -159,6 +168,7 @@ def word_error_rates(a):
         paths = [p if db is None else with_noise(p, db, rng) for _, _, p in speech]
         for e in engines:
             said = e.text(paths)
+            (a.work / f"{level}-{e.name}.txt".replace(" ", "")).write_text("\n".join(said) + "\n")
             wrong = sum(errors(words_of(t), words_of(s)) for (_, t, _), s in zip(speech, said))
             print(f"{level:6} {e.name:24} word error rate {100 * wrong / n_words:6.2f} %", flush=True)
 

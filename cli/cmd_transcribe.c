@@ -270,7 +270,7 @@ static void add_options(struct cli_parser *p, struct command *c)
     cli_add(p, (struct cli_option){0, "keep-silence", CLI_FLAG, &c->everything, NULL,
             "let the model hear what is silence, too", 0, 0, NULL});
     cli_add(p, (struct cli_option){0, "batch", CLI_U32, &c->together, "N",
-            "windows that are decoded together (8)", 1, 256, NULL});
+            "windows that are decoded together (up to 8, by the model's size)", 1, 256, NULL});
     cli_add(p, (struct cli_option){'q', "quiet", CLI_FLAG, &c->quiet, NULL, "no progress, no notes", 0,
             0, NULL});
     cli_add_compute(p, &c->m);

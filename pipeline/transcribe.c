@@ -12,7 +12,10 @@
 #include "encoders/mel.h"
 #include "model/gguf.h"
 
-enum { TOGETHER = 8, TOGETHER_MAX = 256, BEST_OF = 5 };
+enum {
+    TOGETHER = 8, TOGETHER_MAX = 256, BEST_OF = 5,
+    MEMORY_BYTES = 80 << 20, /* that the windows' keys and values may take, unless one takes more */
+};
 
 struct lane {
     struct sn_transcribe_job *job;
@@ -384,6 +387,7 @@ static int read_alignment(struct sn_transcriber *t, const struct sn_gguf *g, str
     if (rc == 0) rc = sn_gguf_get_u64(g, "whisper.attention.head_count", 1, 1024, &n_heads, d);
     if (rc == 0 && sn_gguf_find(g, key)) rc = sn_gguf_get_array(g, key, SN_GGUF_I64, &v, d);
     if (rc < 0) return rc;
+    t->n_layers = (uint32_t)n_layers;
     const uint64_t from = n_layers / 2;
     const uint64_t n = v ? v->count / 2 : (n_layers - from) * n_heads;
     t->alignment = n && n <= ALIGNMENT_MAX ? sn_calloc(n, sizeof *t->alignment) : NULL;
@@ -402,8 +406,17 @@ static int read_alignment(struct sn_transcriber *t, const struct sn_gguf *g, str
     return 0;
 }
 
+/* As many windows as the memory bound allows; large models decode one by one. */
+static uint32_t default_together(const struct sn_transcriber *t)
+{
+    const size_t per_window = (size_t)t->n_layers * sn_audio_tower_n_rows(t->tower) *
+                              sn_llm_n_embd(t->llm) * 2 * sizeof(uint16_t);
+    return (uint32_t)sn_max(sn_min(MEMORY_BYTES / per_window, TOGETHER), 1);
+}
+
 static int new_engine(struct sn_transcriber *t, struct sn_diag *d)
 {
+    if (!t->n_together) t->n_together = default_together(t);
     const uint32_t n_ctx = sn_llm_n_ctx_train(t->llm);
     const size_t n_seqs = sn_max(t->n_together, BEST_OF);
     const size_t seq_tokens = ((size_t)n_ctx + SN_KV_PAGE - 1) / SN_KV_PAGE * SN_KV_PAGE;
@@ -444,7 +457,7 @@ int sn_transcriber_new(struct sn_device *dev, struct sn_gguf **file, uint32_t n_
                      TOGETHER_MAX);
     if (rc == 0) {
         t->dev = dev;
-        t->n_together = n_together ? n_together : TOGETHER;
+        t->n_together = n_together;
         rc = open_parts(t, file, d);
     }
     sn_gguf_free(file);

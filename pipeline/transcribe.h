@@ -58,7 +58,7 @@ struct sn_transcribe_job {
 struct sn_gguf;
 struct sn_transcriber; /* one thread at a time */
 /* Takes the open file, NULL in any case afterwards. n_together: windows that are decoded at once;
- * 0: 8. The device must outlive it. */
+ * 0: up to 8, as far as 80 MiB hold their keys and values. The device must outlive it. */
 int sn_transcriber_new(struct sn_device *dev, struct sn_gguf **file, uint32_t n_together,
                        struct sn_transcriber **out, struct sn_diag *d);
 void sn_transcriber_free(struct sn_transcriber **tp);

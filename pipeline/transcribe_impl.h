@@ -15,7 +15,7 @@ struct sn_transcriber {
     struct sn_whisper *whisper;
     struct sn_engine *engine;
     struct sn_mel *mel;
-    uint32_t n_together;
+    uint32_t n_together, n_layers;   /* n_layers: of the decoder */
     float *mels;                     /* (n_mels, n_frames) of one window */
     struct sn_cross_head *alignment; /* heads that follow the words */
     size_t n_alignment;
