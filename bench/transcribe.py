@@ -164,6 +164,8 @@ def word_error_rates(a):
     print(f"{seconds / 60:.1f} minutes of speech, {n_words} words")
     engines = [Ours(a)] + [Theirs(a, k) for k in a.kinds.split(",") if k]
     for level, db in LEVELS:
+        if a.levels and level not in a.levels.split(","):
+            continue
         rng = np.random.default_rng(2)
         paths = [p if db is None else with_noise(p, db, rng) for _, _, p in speech]
         for e in engines:
@@ -198,6 +200,7 @@ p.add_argument("--work", type=pathlib.Path, required=True)
 p.add_argument("--minutes", type=float, default=4)
 p.add_argument("--threads", type=int, default=2)
 p.add_argument("--runs", type=int, default=5)
+p.add_argument("--levels", help="of noise, with commas: clean, 20 dB, ... (all)")
 p.add_argument("--kinds", default="float32", help="compute types of faster-whisper, with commas")
 a = p.parse_args()
 sys.exit({"wer": word_error_rates, "time": times}[a.what](a))
