@@ -114,7 +114,7 @@ static int chat_prompt(const struct cli_answer_opts *o, const struct cli_session
     struct cli_conversation c;
     int rc = cli_conversation_open(s, o->template, o->system, &c, d);
     if (rc == 0)
-        rc = cli_conversation_add_seen(&c, pictures->n, text, n, d);
+        rc = cli_conversation_add_seen(&c, o->pictures.files, pictures->n, text, n, d);
     if (rc == 0)
         rc = cli_conversation_prompt(&c, s, pictures->media, pictures->n, out, d);
     cli_conversation_close(&c);

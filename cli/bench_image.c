@@ -48,7 +48,7 @@ static int look(struct bench_image *b, double s[N_STAGES], struct sn_diag *d)
         struct sn_image image = {0};
         struct sn_seen seen = {0};
         const double t0 = sn_clock_s();
-        int rc = cli_picture_load(b->p.sandbox, b->o->pictures->images[i], &image, d);
+        int rc = cli_picture_load(b->p.sandbox, b->o->pictures->files[i].path, &image, d);
         s[DECODE] += sn_clock_s() - t0;
         if (rc == 0)
             rc = sn_sight_see(b->p.sight, &image, b->o->pictures->max_tokens, &seen, cli_interrupted, d);

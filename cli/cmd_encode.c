@@ -1,4 +1,4 @@
-/* One stage of what a model does with a picture, as an array. */
+/* One stage of what a model does with a picture or a sound, as an array. */
 #include "config.h"
 #include "cli/commands.h"
 
@@ -7,9 +7,13 @@
 #include "base/mem.h"
 #include "cli/npy.h"
 #include "cli/pictures.h"
+#include "cli/sounds.h"
 #include "cli/terminal.h"
+#include "encoders/mel.h"
 
-static const char *const stages[] = {"pixels", "encoder", "projector"};
+/* The first stage is the sense's own. */
+static const char *const stages[2][3] = {{"pixels", "encoder", "projector"},
+                                         {"mel", "encoder", "projector"}};
 
 struct encode_opts {
     struct cli_model_opts compute;   /* -m is the mmproj file */
@@ -26,16 +30,16 @@ static int write_pixels(const char *path, const struct sn_vision_pixels *p, stru
     return cli_npy_write(path, p->x, alike ? shape : &p->plan.n_floats, alike ? 4 : 1, d);
 }
 
-static int write_rows(const struct encode_opts *o, const struct sn_seen *seen, struct sn_diag *d)
+static int write_rows(const struct encode_opts *o, const struct sn_features *encoded,
+                      const struct sn_features *rows, struct sn_diag *d)
 {
-    const bool projector = !strcmp(o->stage, "projector");
-    const struct sn_features *f = projector ? &seen->rows : &seen->encoded;
+    const struct sn_features *f = strcmp(o->stage, "projector") ? encoded : rows;
     if (!f->n_rows)
         return sn_fail(d, SN_EINVAL, "%s: a tower alone has no projector", o->compute.model);
     return cli_npy_write(o->out, f->x, (const size_t[]){f->n_rows, f->n_cols}, 2, d);
 }
 
-static int run(const struct encode_opts *o, struct sn_sight *sight, const struct sn_image *image,
+static int run_sight(const struct encode_opts *o, struct sn_sight *sight, const struct sn_image *image,
                struct sn_diag *d)
 {
     struct sn_vision_pixels pixels;
@@ -48,10 +52,49 @@ static int run(const struct encode_opts *o, struct sn_sight *sight, const struct
     } else {
         rc = sn_sight_encode(sight, &pixels, &seen, cli_interrupted, d);
         if (rc == 0)
-            rc = write_rows(o, &seen, d);
+            rc = write_rows(o, &seen.encoded, &seen.rows, d);
     }
     sn_seen_fini(&seen);
     sn_vision_pixels_fini(&pixels);
+    return rc;
+}
+
+static int run_hearing(const struct encode_opts *o, struct sn_hearing *hearing,
+                       const struct sn_listened *l, struct sn_diag *d)
+{
+    struct sn_heard heard = {0};
+    if (!strcmp(o->stage, "mel"))
+        return cli_npy_write(o->out, l->mel, (const size_t[]){l->n_windows, l->n_mels, SN_MEL_FRAMES}, 3, d);
+    int rc = sn_hearing_encode(hearing, l, &heard, cli_interrupted, d);
+    if (rc == 0)
+        rc = write_rows(o, &heard.encoded, &heard.rows, d);
+    sn_heard_fini(&heard);
+    return rc;
+}
+
+static int encode_picture(const struct encode_opts *o, struct sn_device *dev, struct cli_pictures *p,
+                          struct sn_diag *d)
+{
+    struct sn_image image = {0};
+    int rc = cli_picture_load(p->sandbox, o->pictures.files[0].path, &image, d);
+    if (rc == 0)
+        rc = sn_sight_open(dev, o->compute.model, NULL, &p->sight, d);
+    if (rc == 0)
+        rc = run_sight(o, p->sight, &image, d);
+    sn_image_fini(&image);
+    return rc;
+}
+
+static int encode_sound(const struct encode_opts *o, struct sn_device *dev, struct cli_pictures *p,
+                        struct sn_diag *d)
+{
+    struct sn_listened l = {0};
+    int rc = sn_hearing_open(dev, o->compute.model, NULL, &p->hearing, d);
+    if (rc == 0)
+        rc = cli_sound_listen(p->sandbox, p->hearing, o->pictures.files[0].path, &l, d);
+    if (rc == 0)
+        rc = run_hearing(o, p->hearing, &l, d);
+    sn_listened_fini(&l);
     return rc;
 }
 
@@ -59,17 +102,11 @@ static int encode(const struct encode_opts *o, struct sn_diag *d)
 {
     struct cli_pictures p;
     struct sn_device *dev = NULL;
-    struct sn_image image = {0};
     int rc = cli_pictures_start(&o->pictures, &p, d);
-    if (rc == 0)
-        rc = cli_picture_load(p.sandbox, o->pictures.images[0], &image, d);
     if (rc == 0)
         rc = cli_device_open(&o->compute, &dev, d);
     if (rc == 0)
-        rc = sn_sight_open(dev, o->compute.model, NULL, &p.sight, d);
-    if (rc == 0)
-        rc = run(o, p.sight, &image, d);
-    sn_image_fini(&image);
+        rc = o->pictures.n_sounds ? encode_sound(o, dev, &p, d) : encode_picture(o, dev, &p, d);
     cli_pictures_close(&p);
     sn_device_close(&dev);
     return rc;
@@ -82,14 +119,17 @@ static int check(const struct cli_parser *p, const struct encode_opts *o)
         return status;
     if (p->n_args)
         return cli_usage(p, "unexpected argument '%s'", p->args[0]);
-    if (o->pictures.n_images != 1)
-        return cli_usage(p, "one --image is needed");
+    if (o->pictures.n_files != 1)
+        return cli_usage(p, "one --image or --audio is needed");
+    if (o->pictures.n_sounds && o->pictures.max_tokens)
+        return cli_usage(p, "--image-tokens is for pictures");
     if (!o->out)
         return cli_usage(p, "no output: -o FILE is needed");
-    for (size_t i = 0; i < SN_COUNT(stages); i++)
-        if (!strcmp(stages[i], o->stage))
+    const char *const *known = stages[o->pictures.n_sounds];
+    for (size_t i = 0; i < SN_COUNT(stages[0]); i++)
+        if (!strcmp(known[i], o->stage))
             return CLI_GO;
-    return cli_usage(p, "--stage %s: not one of pixels, encoder, projector", o->stage);
+    return cli_usage(p, "--stage %s: not one of %s, %s, %s", o->stage, known[0], known[1], known[2]);
 }
 
 int cmd_encode(int argc, char **argv)
@@ -97,19 +137,22 @@ int cmd_encode(int argc, char **argv)
     struct encode_opts o = {.stage = "projector"};
     struct cli_parser p = {
         .command = "encode",
-        .synopsis = "-m MMPROJ --image FILE [--stage STAGE] -o FILE [OPTION]...",
+        .synopsis = "-m MMPROJ (--image FILE | --audio FILE) [--stage STAGE] -o FILE [OPTION]...",
         .about =
-            "Runs a picture through the first stages of a model that sees and writes what one of them\n"
-            "gave, as a NumPy array of 32-bit floats: the prepared pixels (views, 3, height, width),\n"
-            "the encoder's rows, or the rows that the language model gets.",
+            "Runs a picture or a recording through the first stages of a model that sees or hears and\n"
+            "writes what one of them gave, as a NumPy array of 32-bit floats: the prepared pixels\n"
+            "(views, 3, height, width) or log-mel windows (windows, bins, frames), the encoder's rows,\n"
+            "or the rows that the language model gets.",
         .examples =
             "  sensorium encode -m smolvlm.mmproj.gguf --image photo.jpg -o features.npy\n"
-            "  sensorium encode -m dinov2.gguf --image photo.jpg --stage encoder -o features.npy\n",
+            "  sensorium encode -m dinov2.gguf --image photo.jpg --stage encoder -o features.npy\n"
+            "  sensorium encode -m ultravox.mmproj.gguf --audio talk.mp3 --stage mel -o mel.npy\n",
     };
     cli_add_model(&p, &o.compute);
     cli_add_pictures(&p, &o.pictures);
+    cli_add_sounds(&p, &o.pictures);
     cli_add(&p, (struct cli_option){0, "stage", CLI_STRING, &o.stage, "STAGE",
-                                    "pixels, encoder, projector (projector)", 0, 0, NULL});
+                                    "pixels or mel, encoder, projector (projector)", 0, 0, NULL});
     cli_add(&p, (struct cli_option){'o', "output", CLI_STRING, &o.out, "FILE",
                                     "the .npy file to write", 0, 0, NULL});
     cli_add_compute(&p, &o.compute);

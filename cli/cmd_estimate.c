@@ -90,7 +90,7 @@ static int estimate(struct estimate *e, struct sn_diag *d)
         rc = read_context(e, d);
     for (size_t i = 0; i < e->o->pictures.n_images && rc == 0; i++) {
         struct sn_vision_plan plan;
-        const char *file = e->o->pictures.images[i];
+        const char *file = e->o->pictures.files[i].path;
         rc = cli_picture_plan(e->p.sandbox, &e->pre, file, e->o->pictures.max_tokens, &plan, d);
         if (rc < 0)
             break;

@@ -13,8 +13,8 @@ static int check(const struct cli_parser *p, const struct cli_answer_opts *o)
         return cli_usage(p, "unexpected argument '%s' (the prompt is given with -p)", p->args[0]);
     if (!!o->prompt + !!o->file + !!o->tokens != 1)
         return cli_usage(p, "one of -p, -f and --tokens is needed");
-    if (o->tokens && o->pictures.n_images)
-        return cli_usage(p, "--tokens are the whole prompt: there is no place for --image");
+    if (o->tokens && o->pictures.n_files)
+        return cli_usage(p, "--tokens are the whole prompt: there is no place for --image or --audio");
     if ((o->raw || o->tokens) && (o->system || o->template))
         return cli_usage(p, "--system and --template need a chat prompt, not --raw or --tokens");
     return CLI_GO;
@@ -44,7 +44,7 @@ int cmd_generate(int argc, char **argv)
         .about =
             "Answers a prompt and prints the answer as it is made. The prompt becomes one user turn\n"
             "of the model's chat template; with --raw it is continued as it is (the texts of\n"
-            "control tokens are recognised, the beginning token is added as the file says, and pictures\n"
+            "control tokens are recognised, the beginning token is added as the file says, and media\n"
             "stand where it has <__media__>, in order; without it they come first).",
         .examples =
             "  sensorium generate -m smollm2 -p 'What is the capital of France?'\n"
@@ -55,6 +55,7 @@ int cmd_generate(int argc, char **argv)
     add_prompt_options(&p, &o);
     cli_add_chat(&p, &o);
     cli_add_pictures(&p, &o.pictures);
+    cli_add_sounds(&p, &o.pictures);
     cli_add_sampling(&p, &o.sampling);
     cli_add_answer_output(&p, &o);
     cli_add_compute(&p, &o.model);

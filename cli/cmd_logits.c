@@ -83,8 +83,8 @@ static int check(const struct cli_parser *p, const struct logits_opts *o)
         return cli_usage(p, "unexpected argument '%s'", p->args[0]);
     if (!o->tokens == !o->prompt)
         return cli_usage(p, "one of --tokens and -p is needed");
-    if (o->tokens && o->pictures.n_images)
-        return cli_usage(p, "--tokens are the whole prompt: there is no place for --image");
+    if (o->tokens && o->pictures.n_files)
+        return cli_usage(p, "--tokens are the whole prompt: there is no place for --image or --audio");
     return o->out ? CLI_GO : cli_usage(p, "no output: -o FILE is needed");
 }
 
@@ -97,7 +97,8 @@ int cmd_logits(int argc, char **argv)
         .about =
             "Runs a prompt and writes what the model gave for its last tokens, before any sampling:\n"
             "a NumPy array of 32-bit floats, one row per token, one column per vocabulary entry.\n"
-            "Pictures stand where the prompt has <__media__>, in order; without it they come first.",
+            "Pictures and sounds stand where the prompt has <__media__>, in order; without it they come\n"
+            "first.",
         .examples =
             "  sensorium logits -m smollm2 -p 'The capital of France is' -o logits.npy\n"
             "  sensorium logits -m model.gguf --tokens 1,2,3 --last 3 -o logits.npy\n",
@@ -108,6 +109,7 @@ int cmd_logits(int argc, char **argv)
     cli_add(&p, (struct cli_option){'p', "prompt", CLI_STRING, &o.prompt, "TEXT",
                                     "the prompt as text, without a chat template", 0, 0, NULL});
     cli_add_pictures(&p, &o.pictures);
+    cli_add_sounds(&p, &o.pictures);
     cli_add(&p, (struct cli_option){0, "last", CLI_U32, &o.last, "N",
                                     "rows: the last N tokens of the prompt (1)", 1, 1 << 24, NULL});
     cli_add(&p, (struct cli_option){'o', "output", CLI_STRING, &o.out, "FILE",

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "cli/pictures.h"
 #include "model/chat_open.h"
 #include "pipeline/chat_media.h"
 
@@ -45,8 +46,8 @@ int cli_conversation_add(struct cli_conversation *c, const char *role, const cha
     return 0;
 }
 
-int cli_conversation_add_seen(struct cli_conversation *c, size_t n_media, const char *text, size_t n,
-                              struct sn_diag *d)
+int cli_conversation_add_seen(struct cli_conversation *c, const struct cli_medium *media, size_t n_media,
+                              const char *text, size_t n, struct sn_diag *d)
 {
     if (!n_media)
         return cli_conversation_add(c, "user", text, n, d);
@@ -56,8 +57,10 @@ int cli_conversation_add_seen(struct cli_conversation *c, size_t n_media, const 
         json_decref(parts);
         return sn_fail(d, SN_EINVAL, "the user's message is not UTF-8 text");
     }
-    for (size_t i = 0; i < n_media; i++)
-        json_array_append_new(parts, json_pack("{s:s}", "type", "image"));
+    for (size_t i = 0; i < n_media; i++) {
+        const char *type = media[i].sense == SN_SENSE_SIGHT ? "image" : "audio";
+        json_array_append_new(parts, json_pack("{s:s}", "type", type));
+    }
     json_array_append_new(parts, json_pack("{s:s, s:o}", "type", "text", "text", said));
     json_t *message = json_pack("{s:s, s:o}", "role", "user", "content", parts);
     if (!message || json_array_append_new(c->messages, message) != 0)

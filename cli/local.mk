@@ -30,6 +30,7 @@ cli_libcli_a_SOURCES = \
   cli/options.c cli/options.h \
   cli/perplexity.c cli/perplexity.h \
   cli/pictures.c cli/pictures.h \
+  cli/sounds.c cli/sounds.h \
   cli/progress.c cli/progress.h \
   cli/quantize.c cli/quantize.h \
   cli/quantize_plan.c \

@@ -17,7 +17,7 @@ struct command {
 
 static const struct command commands[] = {
     {"generate", cmd_generate, "text that continues or answers a prompt"},
-    {"ask", cmd_ask, "what a model says about pictures"},
+    {"ask", cmd_ask, "what a model says about pictures and sounds"},
     {"chat", cmd_chat, "a conversation"},
     {"transcribe", cmd_transcribe, "what is said in recordings and videos"},
     {"pull", cmd_pull, "download a model of the catalogue"},

@@ -6,18 +6,39 @@
 
 #include "base/mem.h"
 #include "base/strbuf.h"
+#include "cli/sounds.h"
 #include "cli/terminal.h"
 #include "media/image.h"
+#include "media/sound.h"
+
+static int add_file(struct cli_picture_opts *o, const char *path, enum sn_sense sense, struct sn_diag *d)
+{
+    void *items = o->files;
+    if (!sn_grow(&items, &o->cap_files, o->n_files + 1, sizeof *o->files))
+        return sn_fail(d, SN_ENOMEM, "pictures and sounds");
+    o->files = items;
+    o->files[o->n_files++] = (struct cli_medium){path, sense};
+    return 0;
+}
 
 static int add_image(void *to, const char *value, struct sn_diag *d)
 {
     struct cli_picture_opts *o = to;
-    void *items = (void *)o->images;
-    if (!sn_grow(&items, &o->cap_images, o->n_images + 1, sizeof *o->images))
-        return sn_fail(d, SN_ENOMEM, "pictures");
-    o->images = items;
-    o->images[o->n_images++] = value;
-    return 0;
+    o->n_images++;
+    return add_file(o, value, SN_SENSE_SIGHT, d);
+}
+
+static int add_sound(void *to, const char *value, struct sn_diag *d)
+{
+    struct cli_picture_opts *o = to;
+    o->n_sounds++;
+    return add_file(o, value, SN_SENSE_HEARING, d);
+}
+
+void cli_add_sounds(struct cli_parser *p, struct cli_picture_opts *o)
+{
+    cli_add(p, (struct cli_option){0, "audio", CLI_EACH, o, "FILE",
+                                   "a recording, for models that hear; repeatable", 0, 0, add_sound});
 }
 
 void cli_add_pictures(struct cli_parser *p, struct cli_picture_opts *o)
@@ -25,7 +46,7 @@ void cli_add_pictures(struct cli_parser *p, struct cli_picture_opts *o)
     const struct cli_option list[] = {
         {0, "image", CLI_EACH, o, "FILE", "a picture; repeatable", 0, 0, add_image},
         {0, "mmproj", CLI_STRING, &o->mmproj, "FILE",
-         "the model's picture encoder (MODEL.mmproj.gguf beside MODEL.gguf)", 0, 0, NULL},
+         "the model's eyes and ears (MODEL.mmproj.gguf beside MODEL.gguf)", 0, 0, NULL},
         {0, "image-tokens", CLI_U32, &o->max_tokens, "N",
          "most tokens of a picture, which is made smaller for it", 1, 1 << 20, NULL},
     };
@@ -35,26 +56,30 @@ void cli_add_pictures(struct cli_parser *p, struct cli_picture_opts *o)
 
 void cli_picture_opts_fini(struct cli_picture_opts *o)
 {
-    sn_free((void *)o->images);
+    sn_free(o->files);
     *o = (struct cli_picture_opts){0};
 }
 
 int cli_pictures_start(const struct cli_picture_opts *o, struct cli_pictures *p, struct sn_diag *d)
 {
-    static const struct sn_sandbox_kind *const kinds[] = {&sn_image_kind, NULL};
+    static const struct sn_sandbox_kind *const kinds[] = {&sn_image_kind, &sn_sound_kind, NULL};
     *p = (struct cli_pictures){0};
-    if (!o->n_images)
+    if (!o->n_files)
         return 0;
     return sn_sandbox_new(&(struct sn_sandbox_cfg){.kinds = kinds, .n_children = 1}, &p->sandbox, d);
 }
 
 void cli_pictures_close(struct cli_pictures *p)
 {
-    for (size_t i = 0; i < p->n; i++)
+    for (size_t i = 0; i < p->n; i++) {
         sn_seen_fini(&p->seen[i]);
+        sn_heard_fini(&p->heard[i]);
+    }
     sn_free(p->seen);
+    sn_free(p->heard);
     sn_free(p->media);
     sn_sight_free(&p->sight);
+    sn_hearing_free(&p->hearing);
     sn_sandbox_free(&p->sandbox);
     *p = (struct cli_pictures){0};
 }
@@ -71,33 +96,57 @@ int cli_picture_load(struct sn_sandbox *sandbox, const char *path, struct sn_ima
 }
 
 /* MODEL.gguf's own: MODEL.mmproj.gguf. */
-static int open_sight(const struct cli_picture_opts *o, const struct cli_session *s,
-                      struct sn_sight **out, struct sn_diag *d)
+static char *mmproj_path(const struct cli_picture_opts *o, const struct cli_session *s)
 {
     struct sn_strbuf path = {0};
     const size_t n = strlen(s->path), tail = strlen(".gguf");
-    if (o->mmproj)
-        return sn_sight_open(s->device, o->mmproj, NULL, out, d);
-    sn_strbuf_append(&path, s->path, n > tail && !strcmp(s->path + n - tail, ".gguf") ? n - tail : n);
-    sn_strbuf_puts(&path, ".mmproj.gguf");
-    int rc = path.failed ? sn_fail(d, SN_ENOMEM, "the name of a file")
-                         : sn_sight_open(s->device, path.data, NULL, out, d);
-    if (rc < 0 && d->code != SN_ENOMEM)
-        rc = sn_diag_prefix(d, rc, "%s cannot see without its mmproj file (--mmproj)", s->path);
+    if (o->mmproj) {
+        sn_strbuf_puts(&path, o->mmproj);
+    } else {
+        sn_strbuf_append(&path, s->path, n > tail && !strcmp(s->path + n - tail, ".gguf") ? n - tail : n);
+        sn_strbuf_puts(&path, ".mmproj.gguf");
+    }
+    char *taken = sn_strbuf_take(&path);
     sn_strbuf_fini(&path);
+    return taken;
+}
+
+static int open_senses(const struct cli_picture_opts *o, const struct cli_session *s,
+                       struct cli_pictures *p, struct sn_diag *d)
+{
+    char *path = mmproj_path(o, s);
+    int rc = path ? 0 : sn_fail(d, SN_ENOMEM, "the name of a file");
+    if (rc == 0 && o->n_images) {
+        rc = sn_sight_open(s->device, path, NULL, &p->sight, d);
+        if (rc < 0 && !o->mmproj && d->code != SN_ENOMEM)
+            rc = sn_diag_prefix(d, rc, "%s cannot see without its mmproj file (--mmproj)", s->path);
+    }
+    if (rc == 0 && o->n_sounds) {
+        rc = sn_hearing_open(s->device, path, NULL, &p->hearing, d);
+        if (rc < 0 && d->code != SN_ENOMEM)
+            rc = sn_diag_prefix(d, rc, "%s cannot hear without an mmproj file that has an audio tower "
+                                "(--mmproj; 'sensorium transcribe' gives any model the text)", s->path);
+    }
+    sn_free(path);
     return rc;
+}
+
+static int check_width(const struct sn_projector *p, const struct cli_session *s, struct sn_diag *d)
+{
+    if (sn_projector_width(p) == sn_llm_n_embd(s->llm))
+        return 0;
+    return sn_fail(d, SN_EINVAL, "the mmproj file is of another model: its rows have %u numbers, "
+                   "%s takes %u", sn_projector_width(p), s->path, sn_llm_n_embd(s->llm));
 }
 
 static int check_fit(const struct cli_pictures *p, const struct cli_session *s, struct sn_diag *d)
 {
-    const struct sn_projector *proj = sn_sight_projector(p->sight);
-    if (!proj)
+    const struct sn_projector *eyes = p->sight ? sn_sight_projector(p->sight) : NULL;
+    if (p->sight && !eyes)
         return sn_fail(d, SN_EINVAL, "a %s tower alone: it sees, but for no language model",
                        sn_vision_family_name(sn_sight_tower(p->sight)));
-    if (sn_projector_width(proj) != sn_llm_n_embd(s->llm))
-        return sn_fail(d, SN_EINVAL, "the mmproj file is of another model: its rows have %u numbers, "
-                       "%s takes %u", sn_projector_width(proj), s->path, sn_llm_n_embd(s->llm));
-    return 0;
+    const int rc = eyes ? check_width(eyes, s, d) : 0;
+    return rc < 0 || !p->hearing ? rc : check_width(sn_hearing_projector(p->hearing), s, d);
 }
 
 int cli_picture_plan(struct sn_sandbox *sandbox, const struct sn_vision_pre *pre, const char *path,
@@ -116,21 +165,22 @@ int cli_picture_plan(struct sn_sandbox *sandbox, const struct sn_vision_pre *pre
 
 /* What cannot fit is refused before anything is encoded. */
 static int check_room(const struct cli_picture_opts *o, const struct cli_session *s,
-                      const struct cli_pictures *p, struct sn_diag *d)
+                      struct cli_pictures *p, struct sn_diag *d)
 {
-    const struct sn_vision_pre *pre = sn_vision_prepares(sn_sight_tower(p->sight));
-    size_t n_tokens = 0;
-    for (size_t i = 0; i < o->n_images; i++) {
+    for (size_t i = 0; i < o->n_files; i++) {
         struct sn_vision_plan plan;
-        const int rc = cli_picture_plan(p->sandbox, pre, o->images[i], o->max_tokens, &plan, d);
+        if (o->files[i].sense != SN_SENSE_SIGHT)
+            continue;
+        const int rc = cli_picture_plan(p->sandbox, sn_vision_prepares(sn_sight_tower(p->sight)),
+                                        o->files[i].path, o->max_tokens, &plan, d);
         if (rc < 0)
             return rc;
-        n_tokens += plan.n_tokens;
+        p->n_tokens += plan.n_tokens;
     }
-    if (n_tokens <= sn_engine_n_ctx(s->engine))
+    if (p->n_tokens <= sn_engine_n_ctx(s->engine))
         return 0;
     return sn_fail(d, SN_ELIMIT, "%zu picture%s of %zu tokens; the context is %u (--ctx, or --image-tokens "
-                   "to make them smaller)", o->n_images, o->n_images == 1 ? "" : "s", n_tokens,
+                   "to make them smaller)", o->n_images, o->n_images == 1 ? "" : "s", p->n_tokens,
                    sn_engine_n_ctx(s->engine));
 }
 
@@ -138,36 +188,69 @@ static int see(const struct cli_picture_opts *o, size_t i, struct cli_pictures *
 {
     struct sn_image image = {0};
     struct sn_seen *seen = &p->seen[i];
-    int rc = cli_picture_load(p->sandbox, o->images[i], &image, d);
+    int rc = cli_picture_load(p->sandbox, o->files[i].path, &image, d);
     if (rc < 0)
         return rc;
     rc = sn_sight_see(p->sight, &image, o->max_tokens, seen, cli_interrupted, d);
     sn_image_fini(&image);
     if (rc < 0)
-        return sn_diag_prefix(d, rc, "%s", o->images[i]);
+        return sn_diag_prefix(d, rc, "%s", o->files[i].path);
     p->media[i] = (struct sn_medium){sn_projector_kind(sn_sight_projector(p->sight)), seen->views,
                                      seen->rows.x, i + 1};
     return 0;
 }
 
+/* How long a sound is, only reading it tells: its room is checked then. */
+static int encode_sound(const struct cli_session *s, const struct sn_listened *l, size_t i,
+                        struct cli_pictures *p, struct sn_diag *d)
+{
+    size_t n_rows;
+    int rc = sn_hearing_rows(p->hearing, l, &n_rows, d);
+    if (rc < 0)
+        return rc;
+    p->n_tokens += n_rows;
+    if (p->n_tokens > sn_engine_n_ctx(s->engine))
+        return sn_fail(d, SN_ELIMIT, "%.1f s of sound are %zu tokens, %zu with all before them; the context "
+                       "is %u (--ctx)", (double)l->n_samples / SN_AUDIO_RATE, n_rows, p->n_tokens,
+                       sn_engine_n_ctx(s->engine));
+    rc = sn_hearing_encode(p->hearing, l, &p->heard[i], cli_interrupted, d);
+    if (rc == 0)
+        p->media[i] = (struct sn_medium){sn_projector_kind(sn_hearing_projector(p->hearing)),
+                                         p->heard[i].views, p->heard[i].rows.x, i + 1};
+    return rc;
+}
+
+static int hear(const struct cli_picture_opts *o, const struct cli_session *s, size_t i,
+                struct cli_pictures *p, struct sn_diag *d)
+{
+    struct sn_listened l;
+    int rc = cli_sound_listen(p->sandbox, p->hearing, o->files[i].path, &l, d);
+    if (rc < 0)
+        return rc;
+    rc = encode_sound(s, &l, i, p, d);
+    sn_listened_fini(&l);
+    return rc < 0 ? sn_diag_prefix(d, rc, "%s", o->files[i].path) : 0;
+}
+
 int cli_pictures_see(const struct cli_picture_opts *o, const struct cli_session *s,
                      struct cli_pictures *p, struct sn_diag *d)
 {
-    if (!o->n_images)
+    if (!o->n_files)
         return 0;
-    int rc = open_sight(o, s, &p->sight, d);
+    int rc = open_senses(o, s, p, d);
     if (rc == 0)
         rc = check_fit(p, s, d);
     if (rc == 0)
         rc = check_room(o, s, p, d);
     if (rc < 0)
         return rc;
-    p->seen = sn_calloc(o->n_images, sizeof *p->seen);
-    p->media = sn_calloc(o->n_images, sizeof *p->media);
-    if (!p->seen || !p->media)
-        return sn_fail(d, SN_ENOMEM, "%zu pictures", o->n_images);
-    for (; p->n < o->n_images && rc == 0; p->n += rc == 0)
-        rc = see(o, p->n, p, d);
+    p->seen = sn_calloc(o->n_files, sizeof *p->seen);
+    p->heard = sn_calloc(o->n_files, sizeof *p->heard);
+    p->media = sn_calloc(o->n_files, sizeof *p->media);
+    if (!p->seen || !p->heard || !p->media)
+        return sn_fail(d, SN_ENOMEM, "%zu pictures and sounds", o->n_files);
+    for (; p->n < o->n_files && rc == 0; p->n += rc == 0)
+        rc = o->files[p->n].sense == SN_SENSE_SIGHT ? see(o, p->n, p, d) : hear(o, s, p->n, p, d);
     return rc;
 }
 
@@ -185,13 +268,26 @@ int cli_raw_prompt(const struct cli_session *s, const struct cli_pictures *p, co
     return rc;
 }
 
+static void report_seen(const char *path, const struct sn_seen *s)
+{
+    fprintf(stderr, "%s: %u x %u as %u x %u, %zu views, %zu tokens; prepare %.3f s, encode %.3f s, "
+            "project %.3f s\n", path, s->plan.in.w, s->plan.in.h, s->plan.scaled.w, s->plan.scaled.h,
+            s->plan.n_views, s->rows.n_rows, s->prepare_s, s->encode_s, s->project_s);
+}
+
+static void report_heard(const char *path, const struct sn_heard *h)
+{
+    fprintf(stderr, "%s: %.2f s of sound, %zu windows, %zu tokens; listen %.3f s, encode %.3f s, "
+            "project %.3f s\n", path, h->seconds, h->n_windows, h->rows.n_rows, h->listen_s, h->encode_s,
+            h->project_s);
+}
+
 void cli_pictures_report(const struct cli_picture_opts *o, const struct cli_pictures *p)
 {
     for (size_t i = 0; i < p->n; i++) {
-        const struct sn_seen *s = &p->seen[i];
-        fprintf(stderr, "%s: %u x %u as %u x %u, %zu views, %zu tokens; prepare %.3f s, encode %.3f s, "
-                "project %.3f s\n", o->images[i], s->plan.in.w, s->plan.in.h, s->plan.scaled.w,
-                s->plan.scaled.h, s->plan.n_views, s->rows.n_rows, s->prepare_s, s->encode_s,
-                s->project_s);
+        if (o->files[i].sense == SN_SENSE_SIGHT)
+            report_seen(o->files[i].path, &p->seen[i]);
+        else
+            report_heard(o->files[i].path, &p->heard[i]);
     }
 }

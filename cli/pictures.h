@@ -1,36 +1,45 @@
 #ifndef SN_CLI_PICTURES_H
 #define SN_CLI_PICTURES_H
-/* Pictures on a command line: --image files, seen through the model's mmproj file. */
+/* Media on a command line: --image and --audio files, seen and heard through the model's mmproj file. */
 
 #include "cli/session.h"
+#include "pipeline/hearing.h"
 #include "pipeline/sight.h"
 
 struct sn_sandbox;
 
+struct cli_medium {
+    const char *path;
+    enum sn_sense sense;
+};
 struct cli_picture_opts {
     const char *mmproj;      /* --mmproj; NULL: MODEL.mmproj.gguf beside MODEL.gguf */
-    const char **images;     /* (n_images) --image */
-    size_t n_images, cap_images;
+    struct cli_medium *files; /* (n_files) --image and --audio, as they come */
+    size_t n_files, cap_files, n_images, n_sounds;
     uint32_t max_tokens;     /* of each picture; 0: as its model's own processor does it */
 };
-void cli_add_pictures(struct cli_parser *p, struct cli_picture_opts *o);
+void cli_add_pictures(struct cli_parser *p, struct cli_picture_opts *o); /* --image, --mmproj, ... */
+void cli_add_sounds(struct cli_parser *p, struct cli_picture_opts *o);   /* --audio */
 void cli_picture_opts_fini(struct cli_picture_opts *o);
 
-/* What was seen. */
+/* What was seen and heard. */
 struct cli_pictures {
     struct sn_sandbox *sandbox;
     struct sn_sight *sight;
-    struct sn_seen *seen;     /* (n) */
+    struct sn_hearing *hearing;
+    struct sn_seen *seen;     /* (n); zero for a sound */
+    struct sn_heard *heard;   /* (n); zero for a picture */
     struct sn_medium *media;  /* (n) */
     size_t n;
+    size_t n_tokens;          /* of pictures, and of sounds up to now */
 };
-/* Where pictures are decoded is set up before threads run: call it before the session is opened.
- * All-zero, and no process, without pictures. */
+/* Where files are decoded is set up before threads run: call it before the session is opened.
+ * All-zero, and no process, without files. */
 int cli_pictures_start(const struct cli_picture_opts *o, struct cli_pictures *p, struct sn_diag *d);
 /* Decodes and encodes all of them, for the session's model. */
 int cli_pictures_see(const struct cli_picture_opts *o, const struct cli_session *s,
                      struct cli_pictures *p, struct sn_diag *d);
-/* A prompt without chat template: pictures stand where it has markers, or first. */
+/* A prompt without chat template: media stand where it has markers, or first. */
 int cli_raw_prompt(const struct cli_session *s, const struct cli_pictures *p, const char *text,
                    size_t n, struct sn_prompt *out, struct sn_diag *d);
 void cli_pictures_close(struct cli_pictures *p);

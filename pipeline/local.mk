@@ -5,6 +5,7 @@ pipeline_libpipeline_a_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) -O3
 pipeline_libpipeline_a_SOURCES = \
   pipeline/chat_media.c pipeline/chat_media.h \
   pipeline/cutter.c pipeline/cutter.h \
+  pipeline/hearing.c pipeline/hearing.h \
   pipeline/sight.c pipeline/sight.h \
   pipeline/transcribe.c pipeline/transcribe.h pipeline/transcribe_impl.h \
   pipeline/transcribe_segments.c \
