@@ -31,7 +31,7 @@ def main():
             sys.exit(f"{script}:\n{done.stdout}{done.stderr}")
         for family, rest in re.findall(r"^(\w+) +((?:(?:%s) .*))$" % "|".join(STAGES), done.stdout, re.M):
             for stage, value in re.findall(r"(%s) ([0-9.e+-]+)" % "|".join(STAGES), rest):
-                table.setdefault(family, {})[stage] = value
+                table.setdefault(family, {})[stage] = "" if value == "0.0e+00" else value  # not there
     lines = ["# Accuracy of what sees and hears", "", "Written by `bench/accuracy.py`; do not edit.", "",
              "Tiny models of the full architectures with random F32 weights (tests/reference), real picture and",
              "sound files, against Hugging Face transformers in float32. Pixels: largest difference in grey levels;",
