@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Sound files through the program, stage by stage, against transformers: `encode` (mel, encoder,
 projector), `logits` and `generate` with --audio and <__media__>; `ask`; recordings of several windows;
-and what is refused. Prints a line for each family."""
+transcripts for models that do not hear; and what is refused. Prints a line for each family."""
 
 import array
 import json
@@ -132,6 +132,34 @@ def order(tmp):
     check(not np.array_equal(*got), "the order of sounds makes no difference")
 
 
+def transcript(tmp):
+    """A model that does not hear is asked what somebody would have typed; one that hears, hears."""
+    whisper, model = MODELS / "whisper.gguf", MODELS / "qwen2.gguf"
+    chirp = write_wav(tmp / "chirp.wav", 2 * RATE)
+    said = []
+    for file in (TONES, chirp):
+        done = status(run("transcribe", "-m", whisper, "-q", "-f", "json", file), 0, "transcribe")
+        texts = " ".join(s["text"] for s in json.loads(done.stdout)["segments"])
+        said.append(f"Transcript of {file.name}: " + (f'"{texts}"' if texts else "(no speech)") + "\n\n")
+    options = ("--template", "chatml", "--temperature", 0, "-n", 8, "--json")
+    got = status(run("ask", "-m", model, "--audio", TONES, "--audio", chirp, "--transcribe-with", whisper,
+                     *options, "What is it?"), 0, "ask with a transcript")
+    want = status(run("ask", "-m", model, *options, "".join(said) + "What is it?"), 0, "ask")
+    told, typed = json.loads(got.stdout), json.loads(want.stdout)
+    check(told["ids"] == typed["ids"] and told["usage"] == typed["usage"],
+          f"a transcript gives {told['ids']}, typed {typed['ids']}")
+    check([m["as"] for m in told["media"]] == ["transcript"] * 2 and "media" not in typed,
+          f"media: {told['media']}")
+    check(got.stderr.decode().count("reads a transcript") == 2, f"nothing about it in {got.stderr!r}")
+    done = status(run("ask", "-m", MODELS / "llava.gguf", "--image", MEDIA / "wide.png", "--audio", TONES,
+                      "--transcribe-with", whisper, *options, "a"), 0, "a picture and a transcript")
+    check([m["as"] for m in json.loads(done.stdout)["media"]] == ["picture", "transcript"], f"{done.stdout}")
+    done = status(run("ask", "-m", MODELS / "ultravox.gguf", "--audio", TONES, "--transcribe-with", whisper,
+                      *options, "a"), 0, "ask one that hears")
+    check(json.loads(done.stdout)["media"][0]["as"] == "sound", f"{done.stdout}")
+    print(said)
+
+
 def refusals(tmp):
     model, ears = MODELS / "ultravox.gguf", MODELS / "ultravox.mmproj.gguf"
     text, short = tmp / "text.wav", write_wav(tmp / "short.wav", 0)
@@ -141,6 +169,9 @@ def refusals(tmp):
     hour = write_wav(tmp / "hour.wav", 60 * WINDOW + 1)
     cases = (
         (("ask", "-m", TINY, "--audio", TONES, "a"), "cannot hear without an mmproj file"),
+        (("ask", "-m", TINY, "--mmproj", tmp / "none.gguf", "--transcribe-with", MODELS / "whisper.gguf",
+          "--audio", TONES, "a"), "none.gguf"),
+        (("ask", "-m", TINY, "--transcribe-with", TINY, "--audio", TONES, "a"), "llama-smol"),
         (("ask", "-m", MODELS / "llava.gguf", "--audio", TONES, "a"), "audio tower"),
         (("ask", "-m", model, "--image", MEDIA / "wide.png", "a"), "vision"),
         (("ask", "-m", model, "--audio", tmp / "none.wav", "a"), "none.wav"),
@@ -163,8 +194,10 @@ def refusals(tmp):
                  ("encode", "-m", ears, "--image", TONES, "--stage", "mel", "-o", "x"),
                  ("encode", "-m", ears, "--image", TONES, "--audio", TONES, "-o", "x"),
                  ("logits", "-m", model, "--tokens", "1", "--audio", TONES, "-o", "x"),
-                 ("generate", "-m", model, "--tokens", "1", "--audio", TONES)):
+                 ("generate", "-m", model, "--tokens", "1", "--audio", TONES),
+                 ("ask", "-m", model, "--transcribe-with", model, "a"),
+                 ("generate", "-m", TINY, "--raw", "--transcribe-with", model, "--audio", TONES, "-p", "a")):
         status(run(*args), 2, f"{args}")
 
 
-main((encode, decode, windows, ask, order, refusals))
+main((encode, decode, windows, ask, order, transcript, refusals))
