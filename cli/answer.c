@@ -19,6 +19,7 @@ enum { PROMPT_MAX = 256 << 20 }; /* bytes of a prompt file */
 /* What comes out of the model, as it comes. */
 struct output {
     const struct cli_answer_opts *o;
+    const struct cli_pictures *pictures;
     const struct sn_tokenizer *tokenizer;
     struct sn_ids ids;
     struct sn_strbuf text;
@@ -64,6 +65,22 @@ static int on_token(void *ctx, const struct sn_generated *token)
     return out->failed;
 }
 
+/* How each file reached the model. */
+static json_t *media_json(const struct output *out)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < out->pictures->n; i++) {
+        const struct cli_medium *m = &out->o->pictures.files[i];
+        const char *as = m->sense == SN_SENSE_SIGHT ? "picture" : out->pictures->hearing ? "sound"
+                                                                                         : "transcript";
+        json_t *j = json_object();
+        cli_json_set(j, "file", sn_json_text(m->path, strlen(m->path)));
+        cli_json_set(j, "as", json_string(as));
+        json_array_append_new(list, j);
+    }
+    return list;
+}
+
 static int print_json(const struct output *out, const struct sn_answer *a, double load_s,
                       struct sn_diag *d)
 {
@@ -81,6 +98,8 @@ static int print_json(const struct output *out, const struct sn_answer *a, doubl
     cli_json_set(o, "ids", cli_json_ids(out->ids.v, out->ids.n));
     cli_json_set(o, "finish", json_string(sn_finish_name(a->finish)));
     cli_json_set(o, "usage", usage);
+    if (out->pictures->n)
+        cli_json_set(o, "media", media_json(out));
     cli_json_set(o, "timings", timings);
     if (out->logprobs)
         cli_json_set(o, "logprobs", json_incref(out->logprobs));
@@ -111,13 +130,19 @@ static int chat_prompt(const struct cli_answer_opts *o, const struct cli_session
                        const struct cli_pictures *pictures, const char *text, size_t n,
                        struct sn_prompt *out, struct sn_diag *d)
 {
-    struct cli_conversation c;
-    int rc = cli_conversation_open(s, o->template, o->system, &c, d);
+    struct cli_conversation c = {0};
+    struct sn_strbuf said = {.max = SIZE_MAX / 2};
+    sn_strbuf_append(&said, pictures->quotes.data, pictures->quotes.len);
+    sn_strbuf_append(&said, text, n);
+    int rc = said.failed ? sn_fail(d, SN_ENOMEM, "a prompt of %zu bytes", n) : 0;
     if (rc == 0)
-        rc = cli_conversation_add_seen(&c, o->pictures.files, pictures->n, text, n, d);
+        rc = cli_conversation_open(s, o->template, o->system, &c, d);
     if (rc == 0)
-        rc = cli_conversation_prompt(&c, s, pictures->media, pictures->n, out, d);
+        rc = cli_conversation_add_seen(&c, pictures, &o->pictures, said.data ? said.data : "", said.len, d);
+    if (rc == 0)
+        rc = cli_conversation_prompt(&c, s, pictures->media, pictures->n_media, out, d);
     cli_conversation_close(&c);
+    sn_strbuf_fini(&said);
     return rc;
 }
 
@@ -148,9 +173,10 @@ static int make_prompt(const struct cli_answer_opts *o, const struct cli_session
 }
 
 static int answer(struct cli_answer_opts *o, const struct cli_session *s,
+                  const struct cli_pictures *pictures,
                   const struct sn_prompt *prompt, struct sn_answer *a, struct sn_diag *d)
 {
-    struct output out = {.o = o, .tokenizer = sn_llm_tokenizer(s->llm)};
+    struct output out = {.o = o, .pictures = pictures, .tokenizer = sn_llm_tokenizer(s->llm)};
     if (o->sampling.cfg.n_logprobs)
         out.logprobs = json_array();
     struct sn_generate g = {.llm = s->llm, .engine = s->engine,
@@ -184,7 +210,7 @@ static int run(struct cli_answer_opts *o, struct sn_answer *a, struct sn_diag *d
     if (rc == 0 && o->verbose)
         cli_pictures_report(&o->pictures, &pictures);
     if (rc == 0)
-        rc = answer(o, &s, &prompt, a, d);
+        rc = answer(o, &s, &pictures, &prompt, a, d);
     sn_prompt_fini(&prompt);
     cli_pictures_close(&pictures);
     cli_session_close(&s);
@@ -207,6 +233,10 @@ int cli_answer_check(const struct cli_parser *p, const struct cli_answer_opts *o
     const int status = cli_check_model(p, &o->model);
     if (status != CLI_GO)
         return status;
+    if (o->pictures.transcriber && !o->pictures.n_sounds)
+        return cli_usage(p, "--transcribe-with is for --audio");
+    if (o->pictures.transcriber && o->raw)
+        return cli_usage(p, "--transcribe-with needs a chat prompt, not --raw");
     if (o->ids && o->json)
         return cli_usage(p, "--ids and --json exclude each other");
     if (o->sampling.cfg.n_logprobs && !o->json)

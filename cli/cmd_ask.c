@@ -18,6 +18,7 @@ int cmd_ask(int argc, char **argv)
     cli_add_model(&p, &o.model);
     cli_add_pictures(&p, &o.pictures);
     cli_add_sounds(&p, &o.pictures);
+    cli_add_transcriber(&p, &o.pictures);
     cli_add_chat(&p, &o);
     cli_add_sampling(&p, &o.sampling);
     cli_add_answer_output(&p, &o);

@@ -46,10 +46,10 @@ int cli_conversation_add(struct cli_conversation *c, const char *role, const cha
     return 0;
 }
 
-int cli_conversation_add_seen(struct cli_conversation *c, const struct cli_medium *media, size_t n_media,
-                              const char *text, size_t n, struct sn_diag *d)
+int cli_conversation_add_seen(struct cli_conversation *c, const struct cli_pictures *media,
+                              const struct cli_picture_opts *o, const char *text, size_t n, struct sn_diag *d)
 {
-    if (!n_media)
+    if (!media->n_media)
         return cli_conversation_add(c, "user", text, n, d);
     json_t *said = json_stringn(text, n), *parts = json_array();
     if (!said || !parts) {
@@ -57,9 +57,11 @@ int cli_conversation_add_seen(struct cli_conversation *c, const struct cli_mediu
         json_decref(parts);
         return sn_fail(d, SN_EINVAL, "the user's message is not UTF-8 text");
     }
-    for (size_t i = 0; i < n_media; i++) {
-        const char *type = media[i].sense == SN_SENSE_SIGHT ? "image" : "audio";
-        json_array_append_new(parts, json_pack("{s:s}", "type", type));
+    for (size_t i = 0; i < media->n; i++) {
+        const bool seen = o->files[i].sense == SN_SENSE_SIGHT;
+        const char *type = seen ? "image" : "audio";
+        if (seen || media->hearing)
+            json_array_append_new(parts, json_pack("{s:s}", "type", type));
     }
     json_array_append_new(parts, json_pack("{s:s, s:o}", "type", "text", "text", said));
     json_t *message = json_pack("{s:s, s:o}", "role", "user", "content", parts);

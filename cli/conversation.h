@@ -9,7 +9,8 @@
 #include <jansson.h>
 
 struct sn_chat;
-struct cli_medium;
+struct cli_pictures;
+struct cli_picture_opts;
 struct cli_conversation {
     struct sn_chat *chat;
     json_t *messages;
@@ -23,9 +24,9 @@ void cli_conversation_close(struct cli_conversation *c);
 /* role: "user", "assistant". Text that is not UTF-8 is -SN_EINVAL. */
 int cli_conversation_add(struct cli_conversation *c, const char *role, const char *text, size_t n,
                          struct sn_diag *d);
-/* A user's message after the given media. */
-int cli_conversation_add_seen(struct cli_conversation *c, const struct cli_medium *media, size_t n_media,
-                              const char *text, size_t n, struct sn_diag *d);
+/* A user's message after those of the media that did not become text. */
+int cli_conversation_add_seen(struct cli_conversation *c, const struct cli_pictures *media,
+                              const struct cli_picture_opts *o, const char *text, size_t n, struct sn_diag *d);
 /* Takes the newest message back. */
 void cli_conversation_drop(struct cli_conversation *c);
 /* Forgets all messages but the system's. */

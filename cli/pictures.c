@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/strbuf.h"
@@ -10,6 +11,7 @@
 #include "cli/terminal.h"
 #include "media/image.h"
 #include "media/sound.h"
+#include "pipeline/transcribe.h"
 
 static int add_file(struct cli_picture_opts *o, const char *path, enum sn_sense sense, struct sn_diag *d)
 {
@@ -54,6 +56,13 @@ void cli_add_pictures(struct cli_parser *p, struct cli_picture_opts *o)
         cli_add(p, list[i]);
 }
 
+void cli_add_transcriber(struct cli_parser *p, struct cli_picture_opts *o)
+{
+    cli_add(p, (struct cli_option){0, "transcribe-with", CLI_STRING, &o->transcriber, "MODEL",
+                                   "where the model does not hear: recordings as text by this Whisper model",
+                                   0, 0, NULL});
+}
+
 void cli_picture_opts_fini(struct cli_picture_opts *o)
 {
     sn_free(o->files);
@@ -80,6 +89,8 @@ void cli_pictures_close(struct cli_pictures *p)
     sn_free(p->media);
     sn_sight_free(&p->sight);
     sn_hearing_free(&p->hearing);
+    sn_transcriber_free(&p->transcriber);
+    sn_strbuf_fini(&p->quotes);
     sn_sandbox_free(&p->sandbox);
     *p = (struct cli_pictures){0};
 }
@@ -111,6 +122,20 @@ static char *mmproj_path(const struct cli_picture_opts *o, const struct cli_sess
     return taken;
 }
 
+/* A model that does not hear reads, if that was asked for. */
+static int open_ears(const struct cli_picture_opts *o, const struct cli_session *s, const char *path,
+                     struct cli_pictures *p, struct sn_diag *d)
+{
+    int rc = sn_hearing_open(s->device, path, NULL, &p->hearing, d);
+    const bool deaf = rc == -SN_ENOENT && (!o->mmproj || access(path, F_OK) == 0);
+    if (deaf && o->transcriber)
+        return cli_transcriber_open(s->device, o->transcriber, &p->transcriber, d);
+    if (rc < 0 && d->code != SN_ENOMEM)
+        rc = sn_diag_prefix(d, rc, "%s cannot hear without an mmproj file that has an audio tower "
+                            "(--mmproj, or --transcribe-with a Whisper model)", s->path);
+    return rc;
+}
+
 static int open_senses(const struct cli_picture_opts *o, const struct cli_session *s,
                        struct cli_pictures *p, struct sn_diag *d)
 {
@@ -121,12 +146,8 @@ static int open_senses(const struct cli_picture_opts *o, const struct cli_sessio
         if (rc < 0 && !o->mmproj && d->code != SN_ENOMEM)
             rc = sn_diag_prefix(d, rc, "%s cannot see without its mmproj file (--mmproj)", s->path);
     }
-    if (rc == 0 && o->n_sounds) {
-        rc = sn_hearing_open(s->device, path, NULL, &p->hearing, d);
-        if (rc < 0 && d->code != SN_ENOMEM)
-            rc = sn_diag_prefix(d, rc, "%s cannot hear without an mmproj file that has an audio tower "
-                                "(--mmproj; 'sensorium transcribe' gives any model the text)", s->path);
-    }
+    if (rc == 0 && o->n_sounds)
+        rc = open_ears(o, s, path, p, d);
     sn_free(path);
     return rc;
 }
@@ -195,8 +216,8 @@ static int see(const struct cli_picture_opts *o, size_t i, struct cli_pictures *
     sn_image_fini(&image);
     if (rc < 0)
         return sn_diag_prefix(d, rc, "%s", o->files[i].path);
-    p->media[i] = (struct sn_medium){sn_projector_kind(sn_sight_projector(p->sight)), seen->views,
-                                     seen->rows.x, i + 1};
+    p->media[p->n_media++] = (struct sn_medium){sn_projector_kind(sn_sight_projector(p->sight)),
+                                                seen->views, seen->rows.x, i + 1};
     return 0;
 }
 
@@ -215,8 +236,8 @@ static int encode_sound(const struct cli_session *s, const struct sn_listened *l
                        sn_engine_n_ctx(s->engine));
     rc = sn_hearing_encode(p->hearing, l, &p->heard[i], cli_interrupted, d);
     if (rc == 0)
-        p->media[i] = (struct sn_medium){sn_projector_kind(sn_hearing_projector(p->hearing)),
-                                         p->heard[i].views, p->heard[i].rows.x, i + 1};
+        p->media[p->n_media++] = (struct sn_medium){sn_projector_kind(sn_hearing_projector(p->hearing)),
+                                                    p->heard[i].views, p->heard[i].rows.x, i + 1};
     return rc;
 }
 
@@ -224,6 +245,11 @@ static int hear(const struct cli_picture_opts *o, const struct cli_session *s, s
                 struct cli_pictures *p, struct sn_diag *d)
 {
     struct sn_listened l;
+    if (p->transcriber) {
+        fprintf(stderr, "%s: the model does not hear: it reads a transcript by %s\n", o->files[i].path,
+                o->transcriber);
+        return cli_sound_quote(p->sandbox, p->transcriber, o->files[i].path, &p->quotes, d);
+    }
     int rc = cli_sound_listen(p->sandbox, p->hearing, o->files[i].path, &l, d);
     if (rc < 0)
         return rc;
@@ -257,10 +283,10 @@ int cli_pictures_see(const struct cli_picture_opts *o, const struct cli_session 
 int cli_raw_prompt(const struct cli_session *s, const struct cli_pictures *p, const char *text,
                    size_t n, struct sn_prompt *out, struct sn_diag *d)
 {
-    struct sn_fuse f = {.text = text, .n = n, .media = p->media, .n_media = p->n,
+    struct sn_fuse f = {.text = text, .n = n, .media = p->media, .n_media = p->n_media,
                         .width = sn_llm_n_embd(s->llm)};
     int rc = cli_session_tokenizer(s, &f.tokenizer, d);
-    if (rc < 0 || p->n)
+    if (rc < 0 || p->n_media)
         return rc < 0 ? rc : sn_fuse(&f, out, d);
     struct sn_ids ids = {0};
     rc = sn_tokenizer_encode(f.tokenizer, text, n, SN_TOK_SPECIAL | SN_TOK_BOS_EOS, &ids, d);
@@ -287,7 +313,7 @@ void cli_pictures_report(const struct cli_picture_opts *o, const struct cli_pict
     for (size_t i = 0; i < p->n; i++) {
         if (o->files[i].sense == SN_SENSE_SIGHT)
             report_seen(o->files[i].path, &p->seen[i]);
-        else
+        else if (p->hearing)
             report_heard(o->files[i].path, &p->heard[i]);
     }
 }

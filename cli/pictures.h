@@ -16,10 +16,12 @@ struct cli_picture_opts {
     const char *mmproj;      /* --mmproj; NULL: MODEL.mmproj.gguf beside MODEL.gguf */
     struct cli_medium *files; /* (n_files) --image and --audio, as they come */
     size_t n_files, cap_files, n_images, n_sounds;
+    const char *transcriber; /* --transcribe-with: sounds become text where the model does not hear */
     uint32_t max_tokens;     /* of each picture; 0: as its model's own processor does it */
 };
 void cli_add_pictures(struct cli_parser *p, struct cli_picture_opts *o); /* --image, --mmproj, ... */
 void cli_add_sounds(struct cli_parser *p, struct cli_picture_opts *o);   /* --audio */
+void cli_add_transcriber(struct cli_parser *p, struct cli_picture_opts *o); /* --transcribe-with */
 void cli_picture_opts_fini(struct cli_picture_opts *o);
 
 /* What was seen and heard. */
@@ -27,10 +29,12 @@ struct cli_pictures {
     struct sn_sandbox *sandbox;
     struct sn_sight *sight;
     struct sn_hearing *hearing;
+    struct sn_transcriber *transcriber; /* instead of it */
     struct sn_seen *seen;     /* (n); zero for a sound */
     struct sn_heard *heard;   /* (n); zero for a picture */
-    struct sn_medium *media;  /* (n) */
-    size_t n;
+    struct sn_medium *media;  /* (n_media): but those that became text */
+    size_t n, n_media;
+    struct sn_strbuf quotes;  /* transcripts, which stand before what is asked */
     size_t n_tokens;          /* of pictures, and of sounds up to now */
 };
 /* Where files are decoded is set up before threads run: call it before the session is opened.

@@ -26,3 +26,5 @@ tests_pipeline_test_sight_hostile_LDADD = $(LIBPIPELINE) $(TEST_LIBS)
 # SENSORIUM says what to test.
 dist_check_SCRIPTS += tests/pipeline/pictures.py
 TESTS += tests/pipeline/pictures.py
+dist_check_SCRIPTS += tests/pipeline/sounds.py
+TESTS += tests/pipeline/sounds.py
