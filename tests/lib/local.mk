@@ -1,3 +1,3 @@
 dist_check_SCRIPTS += tests/lib/sample.sh
 TESTS += tests/lib/sample.sh
-EXTRA_DIST += samples/generate.c samples/note.ogg
+EXTRA_DIST += samples/generate.c
