@@ -250,39 +250,40 @@ static const struct sn_cv_family families[] = {
     {.model_types = "mixtral", .arch = "llama", .sets = SETS(&top, &norms, &attention, &mixtral_experts),
      .turned = true, .acts = "silu", .n_embd = 4096, .n_ff = 14336, .n_layers = 32, .n_heads = 32, .n_kv = 8,
      .n_ctx = 131072, .n_experts = 8, .n_used = 2, .eps = 1e-5, .theta = 1e6, .more = mixtral_more},
-    {.model_types = "smollm3", .arch = "smollm3", .sets = SETS(&top, &norms, &attention, &mlp), .turned = true,
-     .acts = "silu", .n_embd = 2048, .n_ff = 11008, .n_layers = 36, .n_heads = 16, .n_kv = 4, .n_ctx = 32768,
-     .eps = 1e-6, .theta = 2e6, .tied = true, .more = smollm3_more},
-    {.model_types = "granite", .arch = "granite", .sets = SETS(&top, &norms, &attention, &mlp), .turned = true,
-     .acts = "silu", .n_embd = 4096, .n_ff = 11008, .n_layers = 32, .n_heads = 32, .n_ctx = 2048, .eps = 1e-6,
-     .theta = 1e4, .more = granite_more},
+    {.model_types = "smollm3", .arch = "smollm3", .sets = SETS(&top, &norms, &attention, &mlp), .turned =
+     true, .acts = "silu", .n_embd = 2048, .n_ff = 11008, .n_layers = 36, .n_heads = 16, .n_kv = 4, .n_ctx =
+     32768, .eps = 1e-6, .theta = 2e6, .tied = true, .more = smollm3_more},
+    {.model_types = "granite", .arch = "granite", .sets = SETS(&top, &norms, &attention, &mlp), .turned =
+     true, .acts = "silu", .n_embd = 4096, .n_ff = 11008, .n_layers = 32, .n_heads = 32, .n_ctx = 2048, .eps =
+     1e-6, .theta = 1e4, .more = granite_more},
     {.model_types = "qwen2", .arch = "qwen2", .sets = SETS(&top, &norms, &biased, &mlp), .acts = "silu",
      .n_embd = 4096, .n_ff = 22016, .n_layers = 32, .n_heads = 32, .n_kv = 32, .n_ctx = 32768, .eps = 1e-6,
      .theta = 1e4, .more = refuse_windows},
-    {.model_types = "qwen2_vl qwen2_vl_text qwen2_5_vl qwen2_5_vl_text", .arch = "qwen2vl",
-     .sets = SETS(&top, &norms, &biased, &mlp), .acts = "silu", .n_embd = 8192, .n_ff = 29568, .n_layers = 80,
-     .n_heads = 64, .n_kv = 8, .n_ctx = 32768, .eps = 1e-5, .theta = 1e6, .more = refuse_windows},
-    {.model_types = "qwen3", .arch = "qwen3", .sets = SETS(&top, &norms, &attention, &head_norms, &mlp),
-     .acts = "silu", .n_embd = 4096, .n_ff = 22016, .n_layers = 32, .n_heads = 32, .n_kv = 32, .head = 128,
-     .n_ctx = 32768, .eps = 1e-6, .theta = 1e4, .more = refuse_windows},
+    {.model_types = "qwen2_vl qwen2_vl_text qwen2_5_vl qwen2_5_vl_text", .arch = "qwen2vl", .sets = SETS(&top,
+     &norms, &biased, &mlp), .acts = "silu", .n_embd = 8192, .n_ff = 29568, .n_layers = 80, .n_heads = 64,
+     .n_kv = 8, .n_ctx = 32768, .eps = 1e-5, .theta = 1e6, .more = refuse_windows},
+    {.model_types = "qwen3", .arch = "qwen3", .sets = SETS(&top, &norms, &attention, &head_norms, &mlp), .acts
+     = "silu", .n_embd = 4096, .n_ff = 22016, .n_layers = 32, .n_heads = 32, .n_kv = 32, .head = 128, .n_ctx =
+     32768, .eps = 1e-6, .theta = 1e4, .more = refuse_windows},
     {.model_types = "qwen2_moe", .arch = "qwen2moe", .sets = SETS(&top, &norms, &biased, &experts, &shared),
      .acts = "silu", .n_embd = 2048, .n_ff = 5632, .n_layers = 24, .n_heads = 16, .n_kv = 16, .n_ctx = 32768,
      .n_experts = 60, .n_used = 4, .eps = 1e-6, .theta = 1e4, .more = qwen_moe_more},
-    {.model_types = "qwen3_moe", .arch = "qwen3moe", .sets = SETS(&top, &norms, &attention, &head_norms, &experts),
-     .acts = "silu", .n_embd = 2048, .n_ff = 6144, .n_layers = 24, .n_heads = 32, .n_kv = 4, .n_ctx = 32768,
-     .n_experts = 128, .n_used = 8, .eps = 1e-6, .theta = 1e4, .more = qwen_moe_more},
-    {.model_types = "phi3", .arch = "phi3", .sets = SETS(&top, &norms, &fused), .acts = "silu", .n_embd = 3072,
-     .n_ff = 8192, .n_layers = 32, .n_heads = 32, .n_ctx = 4096, .eps = 1e-5, .theta = 1e4, .more = phi3_more},
-    {.model_types = "gemma", .arch = "gemma", .sets = SETS(&top, &norms, &attention, &mlp), .shift = 1,
-     .acts = "gelu gelu_pytorch_tanh", .n_embd = 3072, .n_ff = 24576, .n_layers = 28, .n_heads = 16, .n_kv = 16,
+    {.model_types = "qwen3_moe", .arch = "qwen3moe", .sets = SETS(&top, &norms, &attention, &head_norms,
+     &experts), .acts = "silu", .n_embd = 2048, .n_ff = 6144, .n_layers = 24, .n_heads = 32, .n_kv = 4, .n_ctx
+     = 32768, .n_experts = 128, .n_used = 8, .eps = 1e-6, .theta = 1e4, .more = qwen_moe_more},
+    {.model_types = "phi3", .arch = "phi3", .sets = SETS(&top, &norms, &fused), .acts = "silu", .n_embd =
+     3072, .n_ff = 8192, .n_layers = 32, .n_heads = 32, .n_ctx = 4096, .eps = 1e-5, .theta = 1e4, .more =
+     phi3_more},
+    {.model_types = "gemma", .arch = "gemma", .sets = SETS(&top, &norms, &attention, &mlp), .shift = 1, .acts
+     = "gelu gelu_pytorch_tanh", .n_embd = 3072, .n_ff = 24576, .n_layers = 28, .n_heads = 16, .n_kv = 16,
      .head = 256, .n_ctx = 8192, .eps = 1e-6, .theta = 1e4, .tied = true},
     {.model_types = "gemma2", .arch = "gemma2", .sets = SETS(&top, &four_norms, &attention, &mlp), .shift = 1,
-     .acts = "gelu_pytorch_tanh", .n_embd = 2304, .n_ff = 9216, .n_layers = 26, .n_heads = 8, .n_kv = 4,
-     .head = 256, .n_ctx = 8192, .window = 4096, .eps = 1e-6, .theta = 1e4, .tied = true, .more = gemma2_more},
-    {.model_types = "gemma3_text", .arch = "gemma3",
-     .sets = SETS(&top, &four_norms, &attention, &head_norms, &mlp), .shift = 1, .acts = "gelu_pytorch_tanh",
-     .n_embd = 2304, .n_ff = 9216, .n_layers = 26, .n_heads = 8, .n_kv = 4, .head = 256, .n_ctx = 131072,
-     .window = 4096, .eps = 1e-6, .theta = 1e6, .tied = true, .two_ropes = true, .more = gemma3_more},
+     .acts = "gelu_pytorch_tanh", .n_embd = 2304, .n_ff = 9216, .n_layers = 26, .n_heads = 8, .n_kv = 4, .head
+     = 256, .n_ctx = 8192, .window = 4096, .eps = 1e-6, .theta = 1e4, .tied = true, .more = gemma2_more},
+    {.model_types = "gemma3_text", .arch = "gemma3", .sets = SETS(&top, &four_norms, &attention, &head_norms,
+     &mlp), .shift = 1, .acts = "gelu_pytorch_tanh", .n_embd = 2304, .n_ff = 9216, .n_layers = 26, .n_heads =
+     8, .n_kv = 4, .head = 256, .n_ctx = 131072, .window = 4096, .eps = 1e-6, .theta = 1e6, .tied = true,
+     .two_ropes = true, .more = gemma3_more},
 };
 
 const struct sn_cv_family *sn_cv_family_find(const char *model_type)

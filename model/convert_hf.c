@@ -2,8 +2,8 @@
 #include "config.h"
 #include "model/convert_impl.h"
 
+#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -84,12 +84,10 @@ struct output {
 static int put_keys(const struct output *o, struct sn_cv_keys *k, const struct sn_cv_plan *p)
 {
     uint32_t n_vocab = 0;
-    put_general(k, p, o->tower ? "clip" : o->text ? o->text->family->arch : "whisper",
-                o->tower ? "mmproj" : "model");
+    const char *arch = o->tower ? "clip" : o->text ? o->text->family->arch : "whisper";
     char prefix[32];
-    strncpy(prefix, o->tower ? "clip" : o->text ? o->text->family->arch : "whisper", sizeof prefix - 2);
-    prefix[sizeof prefix - 2] = '\0';
-    strcat(prefix, ".");
+    snprintf(prefix, sizeof prefix, "%s.", arch);
+    put_general(k, p, arch, o->tower ? "mmproj" : "model");
     k->prefix = prefix;
     int rc = k->rc;
     if (rc == 0 && o->tower)
@@ -172,8 +170,8 @@ static int convert_text(struct sn_cv_folder *f, const struct sn_convert_cfg *cfg
     struct sn_cv_text t;
     struct sn_cv_plan text = {.f = f, .type = cfg->type}, tower = text;
     if (cfg->mmproj && !sn_cv_sees(f))
-        return sn_fail(f->d, SN_EINVAL, "%s: the model does not see (config.json has no vision_config): there is "
-                       "no mmproj file", f->dir);
+        return sn_fail(f->d, SN_EINVAL, "%s: the model does not see (config.json has no vision_config): "
+                       "there is no mmproj file", f->dir);
     int rc = sn_cv_text_read(f, &t);
     if (rc < 0)
         return rc;

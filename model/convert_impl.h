@@ -6,9 +6,10 @@
  *   convert_json.c      files of the folder and typed access to their fields
  *   convert_text.c      hyper-parameters of language models; convert_families.c: which families
  *   convert_rope.c      their positions
- *   convert_sight.c     encoders of pictures, projectors
+ *   convert_sight.c     encoders of pictures, projectors; convert_sight_kinds.c: which kinds
  *   convert_whisper.c   Whisper
- *   convert_vocab.c     tokenizer.json to tokenizer.ggml.*; convert_pre.c names the pre-tokenizer
+ *   convert_vocab.c     tokenizer.json to tokenizer.ggml.*; convert_pre.c names the pre-tokenizer,
+ *                       convert_template.c finds the chat template
  *   convert_plan.c      rows of the families' tables to a list of tensors, with all checks
  *   convert_write.c     that list to bytes */
 
@@ -219,6 +220,8 @@ int sn_cv_whisper_plan(struct sn_cv_folder *f, struct sn_cv_plan *p);
  * timestamps. */
 int sn_cv_vocab_keys(const struct sn_cv_folder *f, struct sn_cv_keys *k, uint32_t n_vocab,
                      const char *pre, bool whisper);
+/* tokenizer.chat_template; settings: tokenizer_config.json, or NULL. */
+int sn_cv_template_key(const struct sn_cv_folder *f, const json_t *settings, struct sn_cv_keys *k);
 /* The id of a token by its text; -SN_ENOENT. */
 int sn_cv_token_id(const struct sn_cv_folder *f, const char *text, uint32_t n_vocab, uint32_t *id);
 /* The name in tokenizer.ggml.pre of what the tokenizer.json does before merging, or NULL. */

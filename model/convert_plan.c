@@ -39,25 +39,26 @@ static const struct sn_safetensor *take(struct sn_cv_folder *f, const char *name
     return t;
 }
 
-/* "(4, 32, 32)"; any: what a table leaves open. */
-static const char *print_shape(char out[80], const uint64_t *dims, size_t n)
+enum { SHAPE_BYTES = 192 }; /* eight dimensions of twenty digits, and what is between */
+
+/* "(4, 32, 32)"; "any" where a table leaves a size open. */
+static const char *print_shape(char out[SHAPE_BYTES], const uint64_t *dims, size_t n)
 {
-    size_t at = 0;
-    for (size_t i = 0; i < n; i++) {
-        at += (size_t)snprintf(out + at, 80 - at, i ? ", " : "(");
-        at += dims[i] ? (size_t)snprintf(out + at, 80 - at, "%.9" PRIu64, dims[i])
-                      : (size_t)snprintf(out + at, 80 - at, "any");
-        if (at > 60)
-            break;
+    size_t at = (size_t)snprintf(out, SHAPE_BYTES, "(");
+    for (size_t i = 0; i < n && at < SHAPE_BYTES; i++) {
+        const char *comma = i ? ", " : "";
+        at += (size_t)(dims[i] ? snprintf(out + at, SHAPE_BYTES - at, "%s%" PRIu64, comma, dims[i])
+                               : snprintf(out + at, SHAPE_BYTES - at, "%sany", comma));
     }
-    snprintf(out + at, 80 - at, n ? ")" : "()");
+    if (at < SHAPE_BYTES)
+        snprintf(out + at, SHAPE_BYTES - at, ")");
     return out;
 }
 
 static int check_shape(const struct sn_cv_folder *f, const struct sn_safetensor *t, const uint64_t *dims,
                        size_t n)
 {
-    char is[80], wanted[80];
+    char is[SHAPE_BYTES], wanted[SHAPE_BYTES];
     bool same = t->n_dims == n;
     for (size_t i = 0; i < n && same; i++)
         same = t->shape[i] > 0 && (dims[i] == 0 || t->shape[i] == dims[i]);
@@ -74,7 +75,7 @@ static int check_shape(const struct sn_cv_folder *f, const struct sn_safetensor 
 static int find(struct sn_cv_folder *f, const char *name, bool need, const uint64_t *dims, size_t n_dims,
                 const struct sn_safetensor **out)
 {
-    char wanted[80];
+    char wanted[SHAPE_BYTES];
     *out = take(f, name);
     if (*out)
         return check_shape(f, *out, dims, n_dims);

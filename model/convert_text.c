@@ -3,6 +3,7 @@
 #include "config.h"
 #include "model/convert_impl.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -109,11 +110,10 @@ static int check_sizes(const struct sn_cv_text *t)
 /* The embeddings' rows, where the configuration leaves the class's default unsaid. */
 static int read_vocab_size(const struct sn_cv_folder *f, struct sn_cv_text *t, const char *prefix)
 {
-    char name[128] = "";
+    char name[128];
     if (t->n_vocab)
         return 0;
-    strncat(name, prefix, 64);
-    strncat(name, "embed_tokens.weight", 32);
+    snprintf(name, sizeof name, "%sembed_tokens.weight", prefix);
     const struct sn_safetensor *x = sn_safetensors_find(f->weights, name);
     if (!x || x->n_dims != 2 || x->shape[0] < 1 || x->shape[0] > VOCAB_MAX)
         return sn_cv_missing(&t->c, "vocab_size");

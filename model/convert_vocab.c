@@ -11,7 +11,7 @@
 #include "base/mem.h"
 #include "model/tokenizer_impl.h"
 
-enum { TOKENIZER_MAX = 256 << 20, CONFIG_MAX = 16 << 20, TEMPLATE_MAX = 4 << 20, N_TIMESTAMPS = 1501 };
+enum { TOKENIZER_MAX = 256 << 20, CONFIG_MAX = 16 << 20, N_TIMESTAMPS = 1501 };
 static const float unmerged = -1000; /* what converters give tokens that no merge makes */
 
 struct entry {
@@ -376,41 +376,6 @@ static void put_special(const struct vocab *v, struct sn_cv_keys *k)
     sn_cv_put_bool(k, "ggml.add_eos_token", has_eos && adds(v, "eos", 1, eos));
 }
 
-/* --- chat templates --- */
-
-static void put_named_templates(const json_t *list, struct sn_cv_keys *k)
-{
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const json_t *t = json_array_get(list, i);
-        const char *name = text_of(t, "name"), *text = text_of(t, "template");
-        char key[80];
-        if (!name || !text)
-            continue;
-        const bool plain = strcmp(name, "default") == 0;
-        snprintf(key, sizeof key, plain ? "chat_template" : "chat_template.%.40s", name);
-        sn_cv_put_string(k, key, text);
-    }
-}
-
-/* A file of its own, or a field of one of two. */
-static int put_template(const struct vocab *v, struct sn_cv_keys *k)
-{
-    char *text = NULL;
-    size_t n = 0;
-    json_t *file = NULL;
-    int rc = sn_cv_read_file(v->f, "chat_template.jinja", TEMPLATE_MAX, &text, &n);
-    if (rc == 0 && !text)
-        rc = sn_cv_read_json(v->f, "chat_template.json", TEMPLATE_MAX, &file);
-    const json_t *t = json_object_get(file ? file : v->settings, "chat_template");
-    if (rc == 0 && (text || json_is_string(t)))
-        sn_cv_put_string(k, "chat_template", text ? text : json_string_value(t));
-    else if (rc == 0)
-        put_named_templates(t, k);
-    json_decref(file);
-    sn_free(text);
-    return rc;
-}
-
 /* --- all --- */
 
 static int put_tokens(const struct vocab *v, struct sn_cv_keys *k)
@@ -479,7 +444,7 @@ static int put_all(struct vocab *v, struct sn_cv_keys *k, const char *pre, bool 
     if (rc == 0)
         put_special(v, k);
     if (rc == 0)
-        rc = put_template(v, k);
+        rc = sn_cv_template_key(v->f, v->settings, k);
     sn_strbuf_fini(&names);
     return rc < 0 ? rc : k->rc;
 }

@@ -12,7 +12,9 @@ model_libmodel_a_SOURCES = \
   model/convert_plan.c \
   model/convert_pre.c \
   model/convert_rope.c \
-  model/convert_sight.c \
+  model/convert_sight.c model/convert_sight.h \
+  model/convert_sight_kinds.c \
+  model/convert_template.c \
   model/convert_text.c \
   model/convert_vocab.c \
   model/convert_whisper.c \

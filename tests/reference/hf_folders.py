@@ -3,9 +3,10 @@
 under transformers' names, configuration, tokenizer and processor. What `sensorium convert` makes of
 such a folder must be the GGUF files of this one (see hf_compare.py).
 
-    hf_folders.py OUT [NAME...]      default: all families that can be converted
+    hf_folders.py [--bf16] OUT [NAME...]     default: all families that can be converted
 
-hf/ holds two of them, which tests/cli/convert.py converts where there is no torch."""
+hf/ holds two of them (--bf16 hf mistral qwen2vl), which tests/cli/convert.py converts where there is no
+torch."""
 
 import argparse
 import json
@@ -48,14 +49,16 @@ def save_tokenizer(vocab, folder):
     tok.save_pretrained(folder)
 
 
-def save_text(spec, folder):
+def save_text(spec, folder, dtype):
     model, _, _ = tiny_models.build(spec)
+    model.to(dtype)
     model.save_pretrained(folder)
     save_tokenizer(spec.vocab, folder)
 
 
-def save_multimodal(family, folder):
+def save_multimodal(family, folder, dtype):
     model, cfg, _ = mm_common.build(family)
+    model.to(dtype)
     model.save_pretrained(folder)
     if family.name == "whisper":
         transformers.WhisperFeatureExtractor(feature_size=cfg.num_mel_bins).save_pretrained(folder)
@@ -75,6 +78,7 @@ def tidy(folder):
 def main():
     ap = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     ap.add_argument("out", type=pathlib.Path)
+    ap.add_argument("--bf16", action="store_true", help="weights in half the bytes; they are exact in it")
     ap.add_argument("names", nargs="*")
     args = ap.parse_args()
     makers = {s.name: (save_text, s) for s in tiny_zoo.all_specs() if s.name in TEXT}
@@ -88,7 +92,7 @@ def main():
         save, what = makers[name]
         folder = args.out / name
         folder.mkdir(parents=True, exist_ok=True)
-        save(what, folder)
+        save(what, folder, torch.bfloat16 if args.bf16 else torch.float32)
         tidy(folder)
         print(name, sum(p.stat().st_size for p in folder.iterdir()), flush=True)
     return 0
