@@ -91,6 +91,9 @@ int sn_gguf_put_u32(struct sn_gguf_writer *w, const char *key, uint32_t v, struc
 int sn_gguf_put_f32(struct sn_gguf_writer *w, const char *key, float v, struct sn_diag *d);
 int sn_gguf_put_bool(struct sn_gguf_writer *w, const char *key, bool v, struct sn_diag *d);
 int sn_gguf_put_string(struct sn_gguf_writer *w, const char *key, const char *s, struct sn_diag *d);
+/* An array of n elements, given as the n_bytes that they take in a file. */
+int sn_gguf_put_array(struct sn_gguf_writer *w, const char *key, enum sn_gguf_kind elem, uint64_t n,
+                      const void *bytes, size_t n_bytes, struct sn_diag *d);
 int sn_gguf_put_copy(struct sn_gguf_writer *w, const struct sn_gguf_value *v, struct sn_diag *d);
 /* Declares a tensor; its bytes follow by sn_gguf_write_data() in the order declared. */
 int sn_gguf_put_tensor(struct sn_gguf_writer *w, const char *name, uint32_t type, uint32_t n_dims,

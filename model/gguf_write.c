@@ -186,17 +186,23 @@ static size_t array_bytes(const struct sn_gguf_value *v)
     return (size_t)((const uint8_t *)last - v->data) + n;
 }
 
+int sn_gguf_put_array(struct sn_gguf_writer *w, const char *key, enum sn_gguf_kind elem, uint64_t n,
+                      const void *bytes, size_t n_bytes, struct sn_diag *d)
+{
+    uint8_t head[12];
+    const uint32_t kind = elem;
+    memcpy(head, &kind, 4);
+    memcpy(head + 4, &n, 8);
+    return put_value(w, key, SN_GGUF_ARRAY, head, sizeof head, bytes, n_bytes, d);
+}
+
 int sn_gguf_put_copy(struct sn_gguf_writer *w, const struct sn_gguf_value *v, struct sn_diag *d)
 {
     if (v->kind == SN_GGUF_STRING)
         return put_value(w, v->key, v->kind, &v->count, sizeof v->count, v->data, v->count, d);
     if (v->kind != SN_GGUF_ARRAY)
         return put_value(w, v->key, v->kind, NULL, 0, v->data, sn_gguf_kind_bytes(v->kind), d);
-    uint8_t head[12];
-    const uint32_t elem = v->elem;
-    memcpy(head, &elem, 4);
-    memcpy(head + 4, &v->count, 8);
-    return put_value(w, v->key, v->kind, head, sizeof head, v->data, array_bytes(v), d);
+    return sn_gguf_put_array(w, v->key, v->elem, v->count, v->data, array_bytes(v), d);
 }
 
 static int check_tensor(const struct sn_gguf_writer *w, struct sn_gguf_tensor *t,

@@ -6,6 +6,19 @@ model_libmodel_a_SOURCES = \
   model/chat.c model/chat.h \
   model/chat_formats.c model/chat_formats.h \
   model/chat_open.c model/chat_open.h \
+  model/convert_families.c \
+  model/convert_hf.c model/convert_hf.h model/convert_impl.h \
+  model/convert_json.c \
+  model/convert_plan.c \
+  model/convert_pre.c \
+  model/convert_rope.c \
+  model/convert_sight.c model/convert_sight.h \
+  model/convert_sight_kinds.c \
+  model/convert_template.c \
+  model/convert_text.c \
+  model/convert_vocab.c \
+  model/convert_whisper.c \
+  model/convert_write.c \
   model/ct2.c model/ct2.h \
   model/gguf.h model/gguf_impl.h \
   model/gguf_build.c model/gguf_build.h \

@@ -201,3 +201,17 @@ EXTRA_DIST += \
     tests/reference/golden/idefics2/pixels_1.npy \
     tests/reference/golden/idefics2/projector.npy \
     tests/reference/golden/idefics2/prompt.json
+# Hugging Face folders of two of the tiny models.
+EXTRA_DIST += tests/reference/hf_compare.py tests/reference/hf_folders.py
+EXTRA_DIST += \
+    tests/reference/hf/mistral/config.json \
+    tests/reference/hf/mistral/generation_config.json \
+    tests/reference/hf/mistral/model.safetensors \
+    tests/reference/hf/mistral/tokenizer.json \
+    tests/reference/hf/mistral/tokenizer_config.json \
+    tests/reference/hf/qwen2vl/config.json \
+    tests/reference/hf/qwen2vl/generation_config.json \
+    tests/reference/hf/qwen2vl/model.safetensors \
+    tests/reference/hf/qwen2vl/processor_config.json \
+    tests/reference/hf/qwen2vl/tokenizer.json \
+    tests/reference/hf/qwen2vl/tokenizer_config.json
