@@ -22,7 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SLOTS_MAX = 16, DEFAULT_TIME_MS = 30000 };
+enum { SLOTS_MAX = 16, DEFAULT_TIME_MS = 30000, CANCEL_POLL_MS = 50 };
 #define DEFAULT_MEMORY ((size_t)1 << 30)
 #define SLOT_BYTES_MAX ((size_t)1 << 36)
 
@@ -58,6 +58,7 @@ struct sn_sandbox_task {
     int outcome; /* once over */
     uint32_t time_ms;
     double waited_s;
+    const atomic_bool *cancel;
 };
 
 /* --- children --- */
@@ -175,12 +176,31 @@ static int take_child(struct sn_sandbox *s, struct child *out, struct sn_diag *d
 
 /* --- the pool --- */
 
-static int begin_job(struct sn_sandbox *s, struct child *out, struct sn_diag *d)
+/* Called with the lock held: waits until a job has ended, or for a moment if it may be cancelled. */
+static void wait_for_end(struct sn_sandbox *s, const atomic_bool *cancel)
 {
-    pthread_mutex_lock(&s->lock);
-    while (s->n_running == s->n_children)
+    if (!cancel) {
         pthread_cond_wait(&s->ended, &s->lock);
-    const int rc = take_child(s, out, d);
+        return;
+    }
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_nsec += CANCEL_POLL_MS * 1000000L;
+    t.tv_sec += t.tv_nsec / 1000000000L;
+    t.tv_nsec %= 1000000000L;
+    pthread_cond_clockwait(&s->ended, &s->lock, CLOCK_MONOTONIC, &t);
+}
+
+static int begin_job(struct sn_sandbox *s, const atomic_bool *cancel, struct child *out,
+                     struct sn_diag *d)
+{
+    bool cancelled = false;
+    pthread_mutex_lock(&s->lock);
+    while (s->n_running == s->n_children && !cancelled) {
+        wait_for_end(s, cancel);
+        cancelled = cancel && atomic_load(cancel);
+    }
+    const int rc = cancelled ? sn_fail(d, SN_ECANCELLED, "decoding was cancelled") : take_child(s, out, d);
     if (rc == 0)
         s->n_running++;
     pthread_mutex_unlock(&s->lock);
@@ -349,10 +369,11 @@ int sn_sandbox_start(struct sn_sandbox *s, const struct sn_sandbox_request *r,
     t->n_slots = r->n_slots ? r->n_slots : 1;
     t->memory_bytes = r->memory_bytes ? r->memory_bytes : DEFAULT_MEMORY;
     t->time_ms = r->time_ms ? r->time_ms : DEFAULT_TIME_MS;
+    t->cancel = r->cancel;
     t->name = sn_strdup(r->source->name);
     rc = t->name ? map_slots(t, r, d) : sn_fail(d, SN_ENOMEM, "no memory");
     if (rc == 0)
-        rc = begin_job(s, &t->child, d);
+        rc = begin_job(s, r->cancel, &t->child, d);
     if (rc == 0) {
         t->sandbox = s; /* from here on sn_sandbox_end() counts it out */
         rc = send_job(t, r, d);
@@ -442,25 +463,17 @@ static int wait_reply(struct sn_sandbox_task *t, struct sn_diag *d)
         const double left_ms = t->time_ms - 1000 * t->waited_s;
         if (left_ms <= 0)
             return time_out(t, d);
+        if (t->cancel && atomic_load(t->cancel))
+            return sn_fail(d, SN_ECANCELLED, "%s: decoding was cancelled", t->name);
+        const double most_ms = t->cancel ? CANCEL_POLL_MS : 1e9;
         const double start = sn_clock_s();
-        const int n = poll(&p, 1, (int)(left_ms < 1e9 ? left_ms + 1 : 1e9));
+        const int n = poll(&p, 1, (int)(left_ms < most_ms ? left_ms + 1 : most_ms));
         t->waited_s += sn_clock_s() - start;
         if (n > 0)
             return p.revents & POLLIN ? 1 : 0;
         if (n < 0 && errno != EINTR)
             return sn_fail(d, SN_EIO, "%s: waiting for its decoder: %s", t->name, strerror(errno));
     }
-}
-
-/* A child that ended without reading our last acknowledgements leaves ECONNRESET before the
- * messages that it sent; once, and behind it they are. */
-static ssize_t take_reply(const struct sn_sandbox_task *t, struct sn_reply_message *m)
-{
-    ssize_t got;
-    do {
-        got = recv(t->child.job, m, sizeof *m, 0);
-    } while (got < 0 && (errno == EINTR || errno == ECONNRESET));
-    return got;
 }
 
 /* The child is believed nothing: it may be somebody else's by now. */
@@ -502,7 +515,9 @@ int sn_sandbox_next(struct sn_sandbox_task *t, struct sn_sandbox_chunk *chunk, s
     struct sn_reply_message m;
     ssize_t got = 0;
     if (rc > 0)
-        got = take_reply(t, &m);
+        do { /* reset: it ended without reading our last byte; what it had sent comes behind that */
+            got = recv(t->child.job, &m, sizeof m, 0);
+        } while (got < 0 && (errno == EINTR || errno == ECONNRESET));
     if (rc >= 0 && got != (ssize_t)sizeof m)
         rc = explain_death(t, d);
     else if (rc > 0 && m.what == SN_REPLY_DONE)
