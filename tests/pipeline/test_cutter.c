@@ -36,7 +36,7 @@ static int play(void *ctx, float *pcm, size_t max, size_t *got, struct sn_diag *
     struct tape *t = ctx;
     (void)d;
     *got = sn_min(sn_min(max, t->most ? t->most : max), t->n - t->at);
-    memcpy(pcm, t->pcm + t->at, *got * sizeof *pcm);
+    if (*got) memcpy(pcm, t->pcm + t->at, *got * sizeof *pcm);
     t->at += *got;
     return 0;
 }
