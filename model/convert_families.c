@@ -225,7 +225,7 @@ static int granite_more(struct sn_cv_text *t, struct sn_cv_keys *k)
 static int smollm3_more(struct sn_cv_text *t, struct sn_cv_keys *k)
 {
     double rope[1024];
-    size_t n;
+    size_t n = 0;
     uint32_t interval = 4;
     int rc = refuse_windows(t, k);
     if (rc == 0)
