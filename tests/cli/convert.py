@@ -139,6 +139,60 @@ def tokenizes(tmp):
             check(ids[0] == ids[1] != b"", f"{name}: {text!r} becomes {ids[0]}, not {ids[1]}")
 
 
+def into_shards(folder):
+    """Two files and an index, the tensors by turns."""
+    head, data = read_weights(folder)
+    head.pop("__metadata__", None)
+    where = {}
+    for shard in (0, 1):
+        part, blob = {}, b""
+        for name, info in sorted(head.items())[shard::2]:
+            begin, end = info["data_offsets"]
+            part[name] = {**info, "data_offsets": [len(blob), len(blob) + end - begin]}
+            blob += data[begin:end]
+            where[name] = f"model-{shard}.safetensors"
+        write_weights(folder, part, blob)
+        (folder / "model.safetensors").rename(folder / f"model-{shard}.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
+
+
+def older_spelling(folder):
+    """As transformers wrote folders before version 5."""
+    def change(c):
+        c["rope_theta"] = c.pop("rope_parameters")["rope_theta"]
+    edit(folder, "config.json", change)
+    edit(folder, "tokenizer.json", lambda t: t["model"].update(merges=[" ".join(m) for m in t["model"]["merges"]]))
+
+
+def older_qwen(folder):
+    """All of the text's fields at the top, the sections in rope_scaling, pixels by their own names."""
+    def change(c):
+        text = c.pop("text_config")
+        rope = text.pop("rope_parameters")
+        c.update({**text, "model_type": "qwen2_vl", "rope_theta": rope["rope_theta"],
+                  "rope_scaling": {"type": "mrope", "mrope_section": rope["mrope_section"]}})
+    edit(folder, "config.json", change)
+    processor = json.loads((folder / "processor_config.json").read_text())["image_processor"]
+    size = processor.pop("size")
+    processor.update(min_pixels=size["shortest_edge"], max_pixels=size["longest_edge"])
+    (folder / "processor_config.json").unlink()
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+
+
+def reads_other_spellings(tmp):
+    eyes = {"old": tmp / "old.mmproj", "new": tmp / "new.mmproj"}
+    for name, change in (("mistral", into_shards), ("mistral", older_spelling), ("qwen2vl", older_qwen)):
+        folder, out = copy(name, tmp), tmp / "a.gguf"
+        more = {age: ("--mmproj", path) if name == "qwen2vl" else () for age, path in eyes.items()}
+        status(run("convert", *more["new"], folder, out), 0, name)
+        truth = out.read_bytes()
+        change(folder)
+        status(run("convert", *more["old"], folder, out), 0, change.__name__)
+        check(out.read_bytes() == truth, f"{change.__name__}: another file")
+        if more["old"]:
+            check(eyes["old"].read_bytes() == eyes["new"].read_bytes(), f"{change.__name__}: another mmproj file")
+
+
 # --- what it refuses ---
 
 def config(**fields):
@@ -293,5 +347,5 @@ def survives_anything(tmp):
             status(run("inspect", out), 0, what)
 
 
-main((makes_the_reference, keys_of_the_reference, keeps_types, tokenizes, refuses, keeps_the_old_file, usage,
-      survives_anything))
+main((makes_the_reference, keys_of_the_reference, keeps_types, tokenizes, reads_other_spellings, refuses,
+      keeps_the_old_file, usage, survives_anything))

@@ -90,3 +90,9 @@ EXTRA_DIST += \
   tests/reference/templates/smolvlm.jinja \
   tests/reference/templates/vicuna.jinja \
   tests/reference/templates/zephyr.jinja
+
+check_PROGRAMS += tests/model/test_convert
+TESTS += tests/model/test_convert
+tests_model_test_convert_SOURCES = tests/model/test_convert.c tests/test.h
+tests_model_test_convert_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
+tests_model_test_convert_LDADD = $(LIBMODEL) $(TEST_LIBS)
