@@ -19,6 +19,8 @@ enum { N_SLOTS = 2 };
 struct params {
     double fps;
     uint32_t count;
+    double begin, span;
+    bool whole_frames;
     struct sn_video_limits limits;
 };
 _Static_assert(sizeof(struct params) <= SN_SANDBOX_PARAMS_MAX, "too many parameters");
@@ -66,7 +68,8 @@ static int run(struct sn_sandbox_job *j, struct sn_diag *d)
     struct params p;
     assert(j->n_params == sizeof p);
     memcpy(&p, j->params, sizeof p);
-    const struct sn_video_cfg cfg = {.fps = p.fps, .count = p.count, .limits = p.limits};
+    const struct sn_video_cfg cfg = {.fps = p.fps, .count = p.count, .begin = p.begin, .span = p.span,
+                                     .whole_frames = p.whole_frames, .limits = p.limits};
     const struct sn_source in = {.bytes = j->in, .n_bytes = j->n_in, .fd = -1};
     struct sn_video_decoder *v = NULL;
     int rc = sn_video_decoder_open(&in, true, &cfg, &v, d);
@@ -96,6 +99,7 @@ static void take_info(struct sn_video *v, const struct sn_sandbox_chunk *chunk,
     v->info = head.info;
     v->info.n_frames = n_frames;
     v->info.truncated = chunk->head[offsetof(struct head, info.truncated)] != 0;
+    v->info.has_sound = chunk->head[offsetof(struct head, info.has_sound)] != 0;
     v->info.seconds = sound_number(head.info.seconds);
     v->info.fps = sound_number(head.info.fps);
     sn_container_clean_name(v->info.container);
@@ -147,7 +151,9 @@ static int read_child(struct sn_video *v, struct sn_image *image, double *second
 static int open_child(struct sn_video *v, struct sn_sandbox *sandbox, const struct sn_source *in,
                       const struct sn_video_cfg *cfg, struct sn_diag *d)
 {
-    const struct params params = {.fps = cfg->fps, .count = cfg->count, .limits = v->limits};
+    const struct params params = {.fps = cfg->fps, .count = cfg->count, .begin = cfg->begin,
+                                  .span = cfg->span, .whole_frames = cfg->whole_frames,
+                                  .limits = v->limits};
     const struct sn_sandbox_request request = {
         .kind = &sn_video_kind,
         .source = in,

@@ -28,11 +28,14 @@ struct sn_video_limits {
     uint64_t frames;     /* given out [16384] */
 };
 
-/* Which frames: those on the screen at times k/fps, or at the times k*seconds/count, k < count.
+/* Which frames: those on the screen at times begin + k/fps, or at begin + k*span/count, k < count.
  * With neither, fps is 1. No frame is given twice, so slow or short videos give fewer. */
 struct sn_video_cfg {
     double fps;
     uint32_t count;
+    double begin, span;  /* seconds: where times begin; what count divides, 0 = all that follows */
+    bool whole_frames;   /* with count: times go back to those of whole frames at the average rate, as
+                            if numbers of frames were rounded down */
     struct sn_video_limits limits;
     const atomic_bool *cancel; /* NULL: never; else, once true, calls return -SN_ECANCELLED */
 };
@@ -47,6 +50,7 @@ struct sn_video_info {
     uint64_t n_frames;             /* given out */
     uint64_t n_damaged;            /* packets that were damaged; decoding went on behind them */
     bool truncated;                /* the file ends before its video does */
+    bool has_sound;                /* there is a sound track, whether or not it can be decoded */
 };
 
 extern const struct sn_sandbox_kind sn_video_kind;

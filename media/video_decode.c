@@ -158,7 +158,9 @@ static bool next_time(struct sn_video_decoder *v, double *t)
 {
     if (v->cfg.count > 0 && v->n_wanted >= v->cfg.count)
         return false;
-    *t = (double)v->n_wanted++ * v->step_s;
+    *t = v->cfg.begin + (double)v->n_wanted++ * v->step_s;
+    if (v->cfg.count > 0 && v->cfg.whole_frames && v->info.fps > 0)
+        *t = floor(*t * v->info.fps + 1e-6) / v->info.fps;
     return true;
 }
 
@@ -166,7 +168,7 @@ static bool next_time(struct sn_video_decoder *v, double *t)
 static void skip_times(struct sn_video_decoder *v)
 {
     if (v->has_ahead && v->step_s > 0 && v->ahead_s < 1e9) {
-        const double n = ceil((v->ahead_s - slack_s) / v->step_s);
+        const double n = ceil((v->ahead_s - slack_s - v->cfg.begin) / v->step_s);
         if (n > (double)v->n_wanted)
             v->n_wanted = (uint64_t)n;
     }
@@ -335,8 +337,11 @@ static int plan(struct sn_video_decoder *v, struct sn_diag *d)
     if (v->info.seconds > cfg->limits.seconds)
         return sn_fail(d, SN_ELIMIT, "%.1f s of video exceed the limit of %g s", v->info.seconds,
                        cfg->limits.seconds);
+    if (!(cfg->begin >= 0) || !(cfg->span >= 0) || !isfinite(cfg->begin + cfg->span))
+        return sn_fail(d, SN_EINVAL, "video: %g s from %g s on", cfg->span, cfg->begin);
     const double fps = cfg->fps > 0 ? cfg->fps : 1;
-    v->step_s = cfg->count > 0 ? v->info.seconds / cfg->count : 1 / fps;
+    const double span = cfg->span > 0 ? cfg->span : fmax(v->info.seconds - cfg->begin, 0);
+    v->step_s = cfg->count > 0 ? span / cfg->count : 1 / fps;
     const double n = cfg->count > 0 ? cfg->count : v->info.seconds * fps;
     if (n > (double)cfg->limits.frames)
         return sn_fail(d, SN_ELIMIT, "%.0f frames exceed the limit of %llu", n,
@@ -356,6 +361,8 @@ static int start(struct sn_video_decoder *v, struct sn_diag *d)
     sn_container_name(&v->c, v->info.container);
     snprintf(v->info.codec, sizeof v->info.codec, "%s",
              avcodec_get_name(v->c.stream->codecpar->codec_id));
+    for (unsigned i = 0; i < v->c.fmt->nb_streams; i++)
+        v->info.has_sound |= v->c.fmt->streams[i]->codecpar->codec_type == AVMEDIA_TYPE_AUDIO;
     const AVRational fps = av_guess_frame_rate(v->c.fmt, v->c.stream, NULL);
     v->info.fps = fps.num > 0 && fps.den > 0 ? av_q2d(fps) : 0;
     v->shown = av_frame_alloc();

@@ -100,6 +100,24 @@ static void test_frames_by_count(void **state)
     }
 }
 
+/* Frame numbers as processors choose them: from the tenth on, 20 of them divided by seven. */
+static void test_frames_of_a_part(void **state)
+{
+    const struct sn_video_cfg cfg = {.count = 7, .begin = 1, .span = 2, .whole_frames = true};
+    const struct sn_video_cfg nonsense = {.count = 7, .begin = -1};
+    for (size_t i = 0; i < SN_COUNT(clips); i++) {
+        struct sn_source in = recording_bytes(clips[i]);
+        struct seen s = look(*state, &in, &cfg);
+        if (s.rc < 0 || s.n != 7)
+            fail_msg("%s: %d frames, should be 7; %s", clips[i], s.n, s.d.text);
+        for (int k = 0; k < s.n; k++)
+            if (s.number[k] != 10 + 20 * k / 7)
+                fail_msg("%s: frame %d, should be %d", clips[i], s.number[k], 10 + 20 * k / 7);
+        assert_int_equal(look(*state, &in, &nonsense).rc, -SN_EINVAL);
+        free((void *)in.bytes);
+    }
+}
+
 static void test_frames_from_a_child(void **state)
 {
     for (size_t i = 0; i < SN_COUNT(clips); i++) {
@@ -129,6 +147,11 @@ static void test_info(void **state)
     assert_true(fabs(s.info.seconds - 4) < 0.01);
     assert_true(fabs(s.info.fps - 10) < 0.01);
     assert_false(s.info.truncated);
+    assert_true(s.info.has_sound);
+    free((void *)in.bytes);
+    in = recording_bytes("clip-mute.mp4");
+    s = look(*state, &in, NULL);
+    assert_false(s.info.has_sound);
     free((void *)in.bytes);
 }
 
@@ -309,6 +332,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_frames_by_rate),
         cmocka_unit_test(test_frames_by_count),
+        cmocka_unit_test(test_frames_of_a_part),
         cmocka_unit_test(test_frames_from_a_child),
         cmocka_unit_test(test_sound_track),
         cmocka_unit_test(test_info),
