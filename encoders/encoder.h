@@ -31,7 +31,8 @@ uint32_t sn_vision_width(const struct sn_vision *v); /* columns of what comes ou
 /* Runs all views of a picture. *out (the caller ends it) gets, view after view, a row for each patch
  * in raster order; families whose projector wants the class token have its row before them. A view's
  * rows are the same bits in whatever company it is run. Once *stop (may be NULL) is true: -SN_ECANCELLED.
- * -SN_EUNSUPPORTED: a grid of patches that the tower has no positions for. */
+ * -SN_EUNSUPPORTED: a grid of patches that the tower has no positions for; views of two frames where
+ * its patches span only one. */
 int sn_vision_encode(struct sn_vision *v, const struct sn_vision_pixels *in, struct sn_features *out,
                      const volatile int *stop, struct sn_diag *d);
 

@@ -73,6 +73,8 @@ int sn_vision_pre_check(const struct sn_vision_pre *p, struct sn_diag *d);
  * of video with a share of the whole video's (AREA, as qwen-vl-utils bounds it). Temporal pairs (Qwen)
  * are frames 2t and 2t+1, an odd last one twice. */
 struct sn_vision_pre sn_vision_pre_video(const struct sn_vision_pre *p, size_t n_frames);
+/* Frames of a video that become one view: 2, or 1. */
+uint32_t sn_vision_pre_view_frames(const struct sn_vision_pre *p);
 
 enum sn_vision_overview { SN_OVERVIEW_NONE, SN_OVERVIEW_FIRST, SN_OVERVIEW_LAST };
 
@@ -118,10 +120,12 @@ struct sn_vision_view {
 struct sn_vision_view sn_vision_plan_view(const struct sn_vision_plan *plan, size_t i);
 
 /* Pixels: for each view (3, h, w), planar, (v/255 - mean)/std. Views of one shape follow each other,
- * so that tiles are one (n, 3, h, w) block, the overview included where its shape is theirs. */
+ * so that tiles are one (n, 3, h, w) block, the overview included where its shape is theirs. With
+ * n_frames 2 a view is two frames of a video, (2, 3, h, w), and offsets count twice. */
 struct sn_vision_pixels {
-    float *x; /* (plan.n_floats), 64-byte aligned */
+    float *x; /* (plan.n_floats * n_frames), 64-byte aligned */
     struct sn_vision_plan plan;
+    uint32_t n_frames; /* of a view; 0 is 1 */
 };
 
 /* Runs a plan that was made with `p` for a picture of this size. `pool` may be NULL. On error *out

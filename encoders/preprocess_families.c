@@ -137,6 +137,11 @@ int sn_vision_pre_check(const struct sn_vision_pre *p, struct sn_diag *d)
 
 enum { VIDEO_FRAME_TOKENS_MIN = 128, VIDEO_FRAME_TOKENS_MAX = 768, VIDEO_TOKENS = 128000 };
 
+uint32_t sn_vision_pre_view_frames(const struct sn_vision_pre *p)
+{
+    return p->rule == SN_VISION_AREA ? 2 : 1;
+}
+
 struct sn_vision_pre sn_vision_pre_video(const struct sn_vision_pre *p, size_t n_frames)
 {
     struct sn_vision_pre v = *p;

@@ -21,6 +21,7 @@ struct pass {
     struct sn_vision *v;
     const struct sn_vision_grid *grid;
     struct sn_vision_size px;      /* of a view; what is over whole patches is not looked at */
+    size_t n_frames;               /* of a view: 1 or 2 */
     size_t n_views, n_rows;        /* views of grid->n_rows each */
     struct sn_kv *kv;
     struct sn_kv_rows seen, seen_all; /* (n_rows): within windows; the whole view */
@@ -146,6 +147,8 @@ static void run_layer(const struct pass *p, uint32_t il)
 
 /* --- before and after the layers --- */
 
+static size_t frame_floats(const struct pass *p) { return (size_t)3 * p->px.w * p->px.h; }
+
 /* The pixels of a patch, channel by channel and row by row: the convolution is a product then. */
 static void unfold(const struct pass *p, const float *pixels, size_t row, float *out)
 {
@@ -157,23 +160,37 @@ static void unfold(const struct pass *p, const float *pixels, size_t row, float 
             memcpy(out, pixels + (c * h + y * side + i) * w + x * side, side * sizeof *out);
 }
 
-/* Rows begin as class token and positions; patches are added to them. `host` and `patches` hold
- * ROWS_PIECE patches on either side. */
+/* h (n rows from `row` on) += W patch, and for a second frame what is new in it. `host` and `patches`
+ * hold ROWS_PIECE patches on either side, `host` two times. */
+static void add_patches(const struct pass *p, float *h, const float *pixels, size_t row, size_t n,
+                        float *host, float *patches)
+{
+    const struct sn_vision *v = p->v;
+    const size_t n_in = v->w.patch.n_in;
+    float *const later = host + n * n_in;
+    for (size_t j = 0; j < n; j++) unfold(p, pixels, row + j, host + j * n_in);
+    sn_device_upload(v->dev, patches, host, n * n_in * sizeof *host);
+    sn_linear_onto(v->dev, &v->w.patch, h, patches, n);
+    if (p->n_frames < 2) return;
+    for (size_t j = 0; j < n; j++) unfold(p, pixels + frame_floats(p), row + j, later + j * n_in);
+    for (size_t j = 0; j < n * n_in; j++) later[j] -= host[j];
+    sn_device_upload(v->dev, patches, later, n * n_in * sizeof *later);
+    sn_linear_onto(v->dev, &v->w.later, h, patches, n);
+}
+
+/* Rows begin as class token and positions; patches are added to them. */
 static void embed(const struct pass *p, const float *pixels, float *host, float *patches)
 {
     const struct sn_vision *v = p->v;
     const struct sn_vision_grid *g = p->grid;
-    const size_t e = v->h.n_embd, n_in = v->w.patch.n_in, n_class = v->h.class_token;
-    const size_t view_floats = (size_t)3 * p->px.w * p->px.h;
+    const size_t e = v->h.n_embd, n_class = v->h.class_token;
     for (size_t i = 0; i < p->n_views; i++) {
         float *const h = p->h + i * g->n_rows * e;
+        const float *view = pixels + i * p->n_frames * frame_floats(p);
         sn_device_upload(v->dev, h, g->start, g->n_rows * e * sizeof *h);
         for (size_t r = n_class, n; r < g->n_rows; r += n) {
             n = sn_min(ROWS_PIECE, g->n_rows - r);
-            for (size_t j = 0; j < n; j++)
-                unfold(p, pixels + i * view_floats, r + j, host + j * n_in);
-            sn_device_upload(v->dev, patches, host, n * n_in * sizeof *host);
-            sn_linear_onto(v->dev, &v->w.patch, h + r * e, patches, n);
+            add_patches(p, h + r * e, view, r, n, host, patches);
         }
     }
     if (v->w.pre_norm) norm(v, p->h, p->h, v->w.pre_norm, v->w.pre_bias, p->n_rows);
@@ -259,7 +276,7 @@ static void fill_rows(struct pass *p, size_t view_pages)
     p->seen_all = (struct sn_kv_rows){p->n_rows, p->pages, p->pos, p->zero, p->end};
 }
 
-/* *p has its first four fields already. */
+/* *p has its first five fields already. */
 static int new_pass(struct pass *p, struct sn_diag *d)
 {
     struct sn_vision *v = p->v;
@@ -290,7 +307,7 @@ static int new_pass(struct pass *p, struct sn_diag *d)
 static int embed_pixels(struct pass *p, const float *pixels, struct sn_diag *d)
 {
     const size_t n = sn_min(p->grid->n_rows, ROWS_PIECE) * p->v->w.patch.n_in;
-    float *host = sn_malloc_array(n, sizeof *host), *patches = NULL;
+    float *host = sn_malloc_array(n, p->n_frames * sizeof *host), *patches = NULL;
     int rc = 0;
     if (!host || !take_floats(p, &patches, n, 1))
         rc = sn_fail(d, SN_ENOMEM, "vision: %zu numbers of patches", n);
@@ -324,7 +341,7 @@ static int encode_alike(const struct pass *all, const float *pixels, float **out
                         const volatile int *stop, struct sn_diag *d)
 {
     const size_t together = sn_max(ROWS_TOGETHER / all->grid->n_rows, 1);
-    const size_t view_floats = (size_t)3 * all->px.w * all->px.h;
+    const size_t view_floats = all->n_frames * frame_floats(all);
     struct pass some = *all;
     int rc = 0;
     for (size_t i = 0; i < all->n_views && rc == 0; i += some.n_views) {
@@ -351,7 +368,11 @@ int sn_vision_encode(struct sn_vision *v, const struct sn_vision_pixels *in, str
                      const volatile int *stop, struct sn_diag *d)
 {
     const size_t n_class = v->h.class_token && !v->h.family->drop_class;
+    const size_t n_frames = sn_max(in->n_frames, 1);
     size_t n_rows = 0;
+    if (n_frames > 2 || (n_frames == 2 && !v->w.later.w))
+        return sn_fail(d, SN_EUNSUPPORTED, "vision: views of %zu frames, and patches that span %d", n_frames,
+                       v->w.later.w ? 2 : 1);
     for (size_t i = 0; i < in->plan.n_views; i++) {
         const struct sn_vision_shape *s = sn_vision_plan_view(&in->plan, i).shape;
         n_rows += (size_t)s->grid_w * s->grid_h + n_class;
@@ -366,8 +387,9 @@ int sn_vision_encode(struct sn_vision *v, const struct sn_vision_pixels *in, str
         n = count_alike(&in->plan, i);
         rc = sn_vision_grid_init(v, view.shape->grid_w, view.shape->grid_h, &g, d);
         if (rc < 0) break;
-        const struct pass all = {.v = v, .grid = &g, .px = view.shape->px, .n_views = n};
-        rc = encode_alike(&all, in->x + view.offset, &at, stop, d);
+        const struct pass all = {.v = v, .grid = &g, .px = view.shape->px, .n_frames = n_frames,
+                                 .n_views = n};
+        rc = encode_alike(&all, in->x + view.offset * n_frames, &at, stop, d);
         sn_vision_grid_fini(&g);
     }
     if (rc < 0) sn_features_fini(out);

@@ -59,6 +59,7 @@ struct sn_vision_layer {
 
 struct sn_vision_weights {
     struct sn_linear patch;                 /* (n_embd, 3 patch patch) */
+    struct sn_linear later;                 /* the same for what is new in a second frame; or none */
     float *class_row;                       /* (n_embd) class token and its position; host; or NULL */
     float *positions;                       /* (n_positions, n_embd), host, or NULL */
     float *pre_norm, *pre_bias, *post_norm, *post_bias; /* (n_embd), device memory, or NULL */

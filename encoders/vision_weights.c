@@ -7,19 +7,21 @@
 
 /* --- before the layers --- */
 
-/* Qwen's kernel spans two frames, of which a still picture fills both alike: one kernel, their sum. */
+/* Qwen's kernel spans two frames, of which a still picture fills both alike: one kernel, their sum. Of
+ * two that differ, A x + B y = (A + B) x + B (y - x). */
 static int load_patches(const struct sn_taker *t, const struct sn_vision_hparams *h,
-                        struct sn_linear *out)
+                        struct sn_vision_weights *out)
 {
     const size_t n_in = (size_t)3 * h->patch * h->patch, n = n_in * h->n_embd;
     if (!sn_take_find(t, "v.patch_embd.weight.1"))
-        return sn_take_linear(t, h->n_embd, n_in, out, "v.patch_embd");
+        return sn_take_linear(t, h->n_embd, n_in, &out->patch, "v.patch_embd");
     float *a = NULL, *b = NULL, *bias = NULL;
     int rc = sn_take_floats(t, n, true, &a, "v.patch_embd.weight");
     if (rc == 0) rc = sn_take_floats(t, n, true, &b, "v.patch_embd.weight.1");
     if (rc == 0) rc = sn_take_floats(t, h->n_embd, false, &bias, "v.patch_embd.bias");
     for (size_t i = 0; rc == 0 && i < n; i++) a[i] += b[i];
-    if (rc == 0) rc = sn_take_matrix(t, a, bias, h->n_embd, n_in, out);
+    if (rc == 0) rc = sn_take_matrix(t, a, bias, h->n_embd, n_in, &out->patch);
+    if (rc == 0) rc = sn_take_matrix(t, b, NULL, h->n_embd, n_in, &out->later);
     sn_free(a);
     sn_free(b);
     sn_free(bias);
@@ -108,7 +110,7 @@ int sn_vision_weights_load(struct sn_device *dev, const struct sn_gguf *g,
     const struct sn_taker t = {dev, g, d};
     w->layers = sn_calloc(h->n_layers, sizeof *w->layers);
     if (!w->layers) return sn_fail(d, SN_ENOMEM, "%s: %u layers", sn_gguf_name(g), h->n_layers);
-    int rc = load_patches(&t, h, &w->patch);
+    int rc = load_patches(&t, h, w);
     if (rc == 0) rc = load_positions(&t, h, w);
     if (rc == 0) rc = load_norm(&t, h->n_embd, false, &w->pre_norm, &w->pre_bias, "v.pre_ln");
     if (rc == 0 && !h->family->no_post_norm)
@@ -142,6 +144,7 @@ void sn_vision_weights_fini(struct sn_device *dev, const struct sn_vision_hparam
     for (uint32_t i = 0; w->layers && i < h->n_layers; i++) free_layer(dev, &w->layers[i]);
     sn_free(w->layers);
     sn_linear_fini(dev, &w->patch);
+    sn_linear_fini(dev, &w->later);
     sn_free(w->class_row);
     sn_free(w->positions);
     release(dev, w->pre_norm);

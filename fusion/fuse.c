@@ -98,11 +98,11 @@ int sn_fusing_rows(struct sn_fusing *w, const struct sn_grid *grid, size_t n)
 {
     int rc = flush(w);
     for (size_t i = 0; i < n && rc == 0; i++) {
-        const struct sn_position at = {w->next, w->next + (int32_t)(i / grid->w),
+        const struct sn_position at = {w->next + w->later, w->next + (int32_t)(i / grid->w),
                                        w->next + (int32_t)(i % grid->w)};
         rc = put_token(w, row_token(w->medium->id, w->medium_row + i), at);
     }
-    w->next += (int32_t)(grid->w > grid->h ? grid->w : grid->h);
+    if (!w->stays) w->next += (int32_t)(grid->w > grid->h ? grid->w : grid->h);
     w->medium_row += n;
     return rc;
 }
@@ -132,7 +132,7 @@ static int put_medium(struct sn_fusing *w, const struct sn_medium *m)
     int rc = k->before ? sn_fusing_text(w, k->before) : 0;
     if (rc == 0 && k->spans) rc = flush(w);
     const size_t start = w->ids.n;
-    if (rc == 0) rc = k->lay(w, m);
+    if (rc == 0) rc = m->moments && k->lay_video ? k->lay_video(w, m) : k->lay(w, m);
     if (rc == 0 && k->spans) rc = put_span(w, start);
     if (rc == 0 && k->after) rc = sn_fusing_text(w, k->after);
     w->out->n_rows += w->medium_row;
@@ -160,19 +160,29 @@ size_t sn_fuse_count(const char *text, const uint8_t *plain, size_t n, const cha
     return count;
 }
 
-static int put_text_and_media(struct sn_fusing *w, const char *marker, bool first)
+/* The next medium, and with `all` what goes on with it. */
+static int put_media(struct sn_fusing *w, size_t *next, bool all)
+{
+    const struct sn_fuse *f = w->f;
+    int rc = put_medium(w, &f->media[(*next)++]);
+    while (rc == 0 && all && *next < f->n_media && f->media[*next].goes_on)
+        rc = put_medium(w, &f->media[(*next)++]);
+    return rc;
+}
+
+static int put_text_and_media(struct sn_fusing *w, const char *marker, size_t n_markers)
 {
     const struct sn_fuse *f = w->f;
     const size_t len = strlen(marker);
     size_t done = 0, next = 0;
     int rc = 0;
-    while (first && next < f->n_media && rc == 0) rc = put_medium(w, &f->media[next++]);
+    while (!n_markers && next < f->n_media && rc == 0) rc = put_media(w, &next, false);
     while (rc == 0) {
         const char *here = next_marker(f->text, f->plain, f->n, done, marker);
         const size_t n = here ? (size_t)(here - f->text) - done : f->n - done;
         rc = add_text(w, f->text + done, f->plain ? f->plain + done : NULL, n);
         if (!here || rc < 0) break;
-        rc = put_medium(w, &f->media[next++]);
+        rc = put_media(w, &next, n_markers < f->n_media);
         done += n + len;
     }
     return rc < 0 ? rc : flush(w);
@@ -203,14 +213,16 @@ int sn_fuse(const struct sn_fuse *f, struct sn_prompt *out, struct sn_diag *d)
     const size_t n_markers = sn_fuse_count(f->text, f->plain, f->n, marker);
     struct sn_fusing w = {.f = f, .out = out, .d = d};
     *out = (struct sn_prompt){0};
-    if (n_markers && n_markers != f->n_media)
+    size_t n_groups = 0;
+    for (size_t i = 0; i < f->n_media; i++) n_groups += i == 0 || !f->media[i].goes_on;
+    if (n_markers && n_markers != f->n_media && n_markers != n_groups)
         return sn_fail(d, SN_EINVAL, "the prompt has %zu media markers, and there are %zu media",
-                       n_markers, f->n_media);
+                       n_markers, n_groups);
     for (size_t i = 0; i < f->n_media; i++) {
         const struct sn_marks *k = sn_marks_find(f->media[i].kind);
         w.positions |= k && k->sections;
     }
-    int rc = put_text_and_media(&w, marker, n_markers == 0);
+    int rc = put_text_and_media(&w, marker, n_markers);
     out->tokens = w.ids.v;
     out->n = w.ids.n;
     if (rc == 0) rc = copy_rows(&w);

@@ -17,13 +17,24 @@ struct sn_tokenizer;
 
 #define SN_MEDIA_MARKER "<__media__>"
 
+/* When the views of a video are seen. */
+struct sn_moments {
+    const double *at;       /* (views) seconds since its beginning */
+    double seconds;         /* of the whole video */
+    double step;            /* from one view to the next, seconds: the mean, as sampled */
+};
+
 /* A medium as it stands in a prompt. */
 struct sn_medium {
     const char *kind;       /* its projector's: says what stands around it and how it is seen */
     struct sn_views views;  /* as they are after the projector */
     const float *rows;      /* (sn_views_rows(views), width); NULL: a plan is all that is wanted */
     uint64_t id;            /* equal for equal features only: makes the negative tokens */
+    const struct sn_moments *moments; /* of a video whose views are one medium; NULL: a picture, a sound */
+    bool goes_on;           /* belongs to the medium before it: another frame of a video, its sound */
 };
+/* Whether a video is one medium for models with a projector of this kind; else each frame is one. */
+bool sn_fuse_takes_video(const char *kind);
 
 struct sn_fuse {
     const struct sn_tokenizer *tokenizer;
@@ -36,8 +47,9 @@ struct sn_fuse {
     uint32_t width;         /* of the rows */
     bool own_bos;           /* a beginning token in the text takes the place of the vocabulary's */
 };
-/* Without any marker in the text, media come first. -SN_EINVAL: another number of markers than of
- * media. sn_prompt_fini() ends *out. */
+/* A marker stands for one medium, or, where there are that many less, for one and those that go on
+ * with it. Without any marker in the text, media come first. -SN_EINVAL: another number of markers than
+ * of media. sn_prompt_fini() ends *out. */
 int sn_fuse(const struct sn_fuse *f, struct sn_prompt *out, struct sn_diag *d);
 
 /* What the chat templates of models with a projector of this kind put where a medium stands; NULL:

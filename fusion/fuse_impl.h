@@ -17,6 +17,8 @@ struct sn_fusing {
     int32_t next;                 /* position of the next token, where there are such */
     bool begun, positions;
     bool apart;                   /* a word that follows gets a space before it (Idefics2) */
+    bool stays;                   /* rows do not move `next` on: they stand at the same place... */
+    int32_t later;                /* ...and this much later in time */
     const struct sn_medium *medium;
     size_t medium_row;            /* of the medium in work: rows already put */
 };
@@ -27,6 +29,8 @@ struct sn_marks {
     const char *placeholder;      /* what chat templates put where a medium stands */
     const char *before, *after;   /* texts around the medium, or NULL */
     int (*lay)(struct sn_fusing *w, const struct sn_medium *m); /* views and what is between them */
+    int (*lay_video)(struct sn_fusing *w, const struct sn_medium *m); /* NULL: frames are pictures */
+    float ticks;                  /* positions that a second of video takes; 0: each view takes one */
     bool sections;                /* positions in three dimensions */
     bool spans;                   /* tokens of a medium see each other */
 };

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/strbuf.h"
 
 /* --- layouts --- */
 
@@ -63,15 +64,89 @@ static int lay_idefics2(struct sn_fusing *w, const struct sn_medium *m)
     return rc;
 }
 
+/* --- videos --- */
+
+/* Qwen: frames stand one behind the other at the same place, each later than the one before. Times are
+ * rounded down in float, as in the models' own code. */
+static int lay_in_time(struct sn_fusing *w, const struct sn_medium *m)
+{
+    const float ticks = sn_marks_find(m->kind)->ticks;
+    const float step = ticks > 0 ? ticks * (float)m->moments->step : 1;
+    const struct sn_grid g = sn_views_grid(&m->views, 0);
+    int rc = 0;
+    w->stays = true;
+    for (size_t i = 0; i < sn_views_count(&m->views) && rc == 0; i++) {
+        w->later = (int32_t)((float)i * step);
+        rc = sn_fusing_view(w, i);
+    }
+    w->stays = false;
+    w->later = 0;
+    w->next += (int32_t)(g.w > g.h ? g.w : g.h);
+    return rc;
+}
+
+static const char *const below_twenty[] = {
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"};
+static const char *const tens[] = {"", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty",
+                                   "ninety"};
+
+/* In words, below a million: "one thousand, two hundred and thirty-four". */
+static void put_number(struct sn_strbuf *b, unsigned n)
+{
+    if (n >= 1000) {
+        put_number(b, n / 1000);
+        sn_strbuf_puts(b, n % 1000 >= 100 ? " thousand, " : n % 1000 ? " thousand and " : " thousand");
+        n %= 1000;
+        if (!n) return;
+    }
+    if (n >= 100) {
+        sn_strbuf_printf(b, "%s hundred%s", below_twenty[n / 100], n % 100 ? " and " : "");
+        n %= 100;
+        if (!n) return;
+    }
+    if (n < 20)
+        sn_strbuf_puts(b, below_twenty[n]);
+    else
+        sn_strbuf_printf(b, n % 10 ? "%s-%s" : "%s", tens[n / 10], below_twenty[n % 10]);
+}
+
+static unsigned whole(double seconds) { return seconds > 0 && seconds < 1e9 ? (unsigned)seconds : 0; }
+
+/* SmolVLM: what is coming, then each frame as a picture of one view behind its time. */
+static int lay_smolvlm_video(struct sn_fusing *w, const struct sn_medium *m)
+{
+    static const char fake[] = "<fake_token_around_image>";
+    const size_t n = sn_views_count(&m->views);
+    const unsigned s = whole(m->moments->seconds);
+    struct sn_strbuf b = {0};
+    sn_strbuf_puts(&b, "You are provided the following series of ");
+    put_number(&b, (unsigned)sn_min(n, 999999));
+    sn_strbuf_printf(&b, " frames from a %u:%02u:%02u [H:MM:SS] video.\n", s / 3600, s / 60 % 60, s % 60);
+    int rc = 0;
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        const unsigned at = whole(m->moments->at[i]);
+        sn_strbuf_printf(&b, "\nFrame from %02u:%02u:%s<global-img>", at / 60, at % 60, fake);
+        rc = b.failed ? sn_fail(w->d, SN_ENOMEM, "fusion: a video's text") : sn_fusing_text(w, b.data);
+        if (rc == 0) rc = sn_fusing_view(w, i);
+        if (rc == 0) rc = sn_fusing_text(w, fake);
+        sn_strbuf_clear(&b);
+    }
+    sn_strbuf_fini(&b);
+    return rc < 0 ? rc : sn_fusing_text(w, "\n\n");
+}
+
 static const struct sn_marks marks[] = {
     {.kind = "mlp", .placeholder = "<image>", .lay = lay_views},
-    {.kind = "idefics3", .placeholder = "<image>", .lay = lay_idefics3},
+    {.kind = "idefics3", .placeholder = "<image>", .lay = lay_idefics3, .lay_video = lay_smolvlm_video},
     {.kind = "gemma3", .placeholder = "<start_of_image>", .before = "\n\n<start_of_image>",
      .after = "<end_of_image>\n\n", .lay = lay_views, .spans = true},
     {.kind = "qwen2vl_merger", .placeholder = "<|vision_start|><|image_pad|><|vision_end|>",
-     .before = "<|vision_start|>", .after = "<|vision_end|>", .lay = lay_views, .sections = true},
+     .before = "<|vision_start|>", .after = "<|vision_end|>", .lay = lay_views, .lay_video = lay_in_time,
+     .sections = true},
     {.kind = "qwen2.5vl_merger", .placeholder = "<|vision_start|><|image_pad|><|vision_end|>",
-     .before = "<|vision_start|>", .after = "<|vision_end|>", .lay = lay_views, .sections = true},
+     .before = "<|vision_start|>", .after = "<|vision_end|>", .lay = lay_views, .lay_video = lay_in_time,
+     .ticks = 2, .sections = true},
     {.kind = "pixtral", .placeholder = "[IMG]", .lay = lay_pixtral},
     {.kind = "internvl", .placeholder = "<IMG_CONTEXT>", .before = "<img>", .after = "</img>",
      .lay = lay_views},
@@ -92,4 +167,10 @@ const char *sn_fuse_placeholder(const char *kind)
 {
     const struct sn_marks *m = sn_marks_find(kind);
     return m ? m->placeholder : NULL;
+}
+
+bool sn_fuse_takes_video(const char *kind)
+{
+    const struct sn_marks *m = sn_marks_find(kind);
+    return m && m->lay_video;
 }

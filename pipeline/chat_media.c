@@ -48,15 +48,17 @@ static json_t *flat_content(const json_t *parts, const char *mark)
     return content;
 }
 
-static json_t *flat_messages(const json_t *messages, const char *mark)
+/* With `parts`, a text is a list with that text in it, as some templates insist on. */
+static json_t *flat_messages(const json_t *messages, const char *mark, bool parts)
 {
     json_t *flat = json_array();
     size_t i;
     const json_t *message;
     json_array_foreach(messages, i, message) {
         json_t *m = json_copy((json_t *)message), *content = json_object_get(m, "content");
-        const bool ok = !json_is_array(content) ||
-                        json_object_set_new(m, "content", flat_content(content, mark)) == 0;
+        json_t *flat_one = json_is_array(content) ? flat_content(content, mark) : json_incref(content);
+        if (parts && flat_one) flat_one = json_pack("[{s:s, s:o}]", "type", "text", "text", flat_one);
+        const bool ok = json_object_set_new(m, "content", flat_one) == 0;
         if (!ok) json_decref(m);
         if (!ok || json_array_append_new(flat, m) != 0) {
             json_decref(flat);
@@ -74,22 +76,30 @@ static void claim(struct sn_rendered *text, const char *mark)
         memset(text->from_data + (p - text->text), 0, len);
 }
 
+static int render_flat(const struct sn_chat_media *c, const json_t *messages, const char *mark,
+                       bool parts, struct sn_rendered *out, struct sn_diag *d)
+{
+    json_t *flat = flat_messages(messages, mark, parts);
+    if (!flat) return sn_fail(d, SN_ENOMEM, "chat: messages with media");
+    const int rc = sn_chat_render(c->chat, &(struct sn_chat_input){.messages = flat}, out, d);
+    json_decref(flat);
+    if (rc == 0) claim(out, mark);
+    return rc;
+}
+
 static int fuse_flat(const struct sn_chat_media *c, const json_t *messages, struct sn_prompt *out,
                      struct sn_diag *d)
 {
     char mark[MARK_BYTES];
     struct sn_rendered text = {0};
     int rc = random_mark(mark, d);
-    if (rc < 0) return rc;
-    json_t *flat = flat_messages(messages, mark);
-    if (!flat) return sn_fail(d, SN_ENOMEM, "chat: messages with media");
-    rc = sn_chat_render(c->chat, &(struct sn_chat_input){.messages = flat}, &text, d);
-    if (rc == 0) {
-        claim(&text, mark);
-        rc = fuse(c, &text, mark, out, d);
+    if (rc == 0) rc = render_flat(c, messages, mark, false, &text, d);
+    if (rc == 0 && sn_fuse_count(text.text, text.from_data, text.n, mark) == 0) {
+        sn_rendered_fini(&text);
+        rc = render_flat(c, messages, mark, true, &text, d);
     }
+    if (rc == 0) rc = fuse(c, &text, mark, out, d);
     sn_rendered_fini(&text);
-    json_decref(flat);
     return rc;
 }
 

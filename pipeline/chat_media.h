@@ -15,7 +15,8 @@ struct sn_chat_media {
     uint32_t width;
 };
 /* messages: as templates take them; the content of one with media is a list of parts,
- * {"type": "image"}, {"type": "audio"} and {"type": "text", "text": ...}. Templates that know parts say
+ * {"type": "image"}, {"type": "video"}, {"type": "audio"} and {"type": "text", "text": ...}, of which all
+ * but the last stand for a medium. Templates that know parts say
  * themselves where media stand; for others the parts are put together to one text. What stands in texts
  * never becomes a control token or a medium. sn_prompt_fini() ends *out. */
 int sn_chat_media_fuse(const struct sn_chat_media *c, const json_t *messages, struct sn_prompt *out,

@@ -9,5 +9,7 @@ pipeline_libpipeline_a_SOURCES = \
   pipeline/sight.c pipeline/sight.h \
   pipeline/transcribe.c pipeline/transcribe.h pipeline/transcribe_impl.h \
   pipeline/transcribe_segments.c \
-  pipeline/transcribe_words.c
+  pipeline/transcribe_words.c \
+  pipeline/watch.c pipeline/watch.h \
+  pipeline/watch_plan.c
 LIBPIPELINE = pipeline/libpipeline.a fusion/libfusion.a llm/libllm.a $(LIBENCODERS) $(LIBLLM)

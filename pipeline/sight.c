@@ -81,6 +81,13 @@ int sn_sight_prepare(struct sn_sight *s, const struct sn_image *image, size_t ma
     return rc < 0 ? rc : sn_vision_pre_run(pre, &plan, image, s->pool, out, d);
 }
 
+int sn_sight_prepare_planned(struct sn_sight *s, const struct sn_vision_pre *pre,
+                             const struct sn_vision_plan *plan, const struct sn_image *image,
+                             struct sn_vision_pixels *out, struct sn_diag *d)
+{
+    return sn_vision_pre_run(pre, plan, image, s->pool, out, d);
+}
+
 int sn_sight_encode(struct sn_sight *s, const struct sn_vision_pixels *pixels, struct sn_seen *out,
                     const volatile int *stop, struct sn_diag *d)
 {

@@ -39,6 +39,10 @@ int sn_sight_see(struct sn_sight *s, const struct sn_image *image, size_t max_to
 /* The stage before, alone. sn_vision_pixels_fini() ends *out. */
 int sn_sight_prepare(struct sn_sight *s, const struct sn_image *image, size_t max_tokens,
                      struct sn_vision_pixels *out, struct sn_diag *d);
+/* The same for a plan that was made before, with `pre`, for a picture of this size. */
+int sn_sight_prepare_planned(struct sn_sight *s, const struct sn_vision_pre *pre,
+                             const struct sn_vision_plan *plan, const struct sn_image *image,
+                             struct sn_vision_pixels *out, struct sn_diag *d);
 /* The stages after it: out->plan is the pixels'. */
 int sn_sight_encode(struct sn_sight *s, const struct sn_vision_pixels *pixels, struct sn_seen *out,
                     const volatile int *stop, struct sn_diag *d);
