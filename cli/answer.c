@@ -65,22 +65,6 @@ static int on_token(void *ctx, const struct sn_generated *token)
     return out->failed;
 }
 
-/* How each file reached the model. */
-static json_t *media_json(const struct output *out)
-{
-    json_t *list = json_array();
-    for (size_t i = 0; i < out->pictures->n; i++) {
-        const struct cli_medium *m = &out->o->pictures.files[i];
-        const char *as = m->sense == SN_SENSE_SIGHT ? "picture" : out->pictures->hearing ? "sound"
-                                                                                         : "transcript";
-        json_t *j = json_object();
-        cli_json_set(j, "file", sn_json_text(m->path, strlen(m->path)));
-        cli_json_set(j, "as", json_string(as));
-        json_array_append_new(list, j);
-    }
-    return list;
-}
-
 static int print_json(const struct output *out, const struct sn_answer *a, double load_s,
                       struct sn_diag *d)
 {
@@ -99,7 +83,7 @@ static int print_json(const struct output *out, const struct sn_answer *a, doubl
     cli_json_set(o, "finish", json_string(sn_finish_name(a->finish)));
     cli_json_set(o, "usage", usage);
     if (out->pictures->n)
-        cli_json_set(o, "media", media_json(out));
+        cli_json_set(o, "media", cli_pictures_json(&out->o->pictures, out->pictures));
     cli_json_set(o, "timings", timings);
     if (out->logprobs)
         cli_json_set(o, "logprobs", json_incref(out->logprobs));
@@ -230,11 +214,11 @@ int cli_answer(struct cli_answer_opts *o)
 
 int cli_answer_check(const struct cli_parser *p, const struct cli_answer_opts *o)
 {
-    const int status = cli_check_model(p, &o->model);
+    int status = cli_check_model(p, &o->model);
+    if (status == CLI_GO)
+        status = cli_check_media(p, &o->pictures);
     if (status != CLI_GO)
         return status;
-    if (o->pictures.transcriber && !o->pictures.n_sounds)
-        return cli_usage(p, "--transcribe-with is for --audio");
     if (o->pictures.transcriber && o->raw)
         return cli_usage(p, "--transcribe-with needs a chat prompt, not --raw");
     if (o->ids && o->json)

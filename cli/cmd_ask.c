@@ -8,16 +8,18 @@ int cmd_ask(int argc, char **argv)
     struct cli_answer_opts o = {.sampling.cfg.max_tokens = 512};
     struct cli_parser p = {
         .command = "ask",
-        .synopsis = "-m MODEL [--mmproj FILE] [--image FILE]... [--audio FILE]... PROMPT",
-        .about = "Answers a question about pictures and sounds, or about nothing but itself.",
+        .synopsis = "-m MODEL [--mmproj FILE] [--image FILE]... [--audio FILE]... [--video FILE]... PROMPT",
+        .about = "Answers a question about pictures, sounds and videos, or about nothing but itself.",
         .examples = "  sensorium ask -m smolvlm.gguf --image photo.jpg 'What is this?'\n"
                     "  sensorium ask -m qwen2-vl.gguf --mmproj mmproj.gguf --image a.png --image b.png \\\n"
                     "      'What has changed?'\n"
-                    "  sensorium ask -m ultravox.gguf --audio question.mp3 'Answer the question.'\n",
+                    "  sensorium ask -m ultravox.gguf --audio question.mp3 'Answer the question.'\n"
+                    "  sensorium ask -m qwen2.5-vl.gguf --video clip.mp4 'What happens here?'\n",
     };
     cli_add_model(&p, &o.model);
     cli_add_pictures(&p, &o.pictures);
     cli_add_sounds(&p, &o.pictures);
+    cli_add_videos(&p, &o.pictures);
     cli_add_transcriber(&p, &o.pictures);
     cli_add_chat(&p, &o);
     cli_add_sampling(&p, &o.sampling);

@@ -14,7 +14,7 @@ static int check(const struct cli_parser *p, const struct cli_answer_opts *o)
     if (!!o->prompt + !!o->file + !!o->tokens != 1)
         return cli_usage(p, "one of -p, -f and --tokens is needed");
     if (o->tokens && o->pictures.n_files)
-        return cli_usage(p, "--tokens are the whole prompt: there is no place for --image or --audio");
+        return cli_usage(p, "--tokens are the whole prompt: there is no place for media");
     if ((o->raw || o->tokens) && (o->system || o->template))
         return cli_usage(p, "--system and --template need a chat prompt, not --raw or --tokens");
     return CLI_GO;
@@ -56,6 +56,7 @@ int cmd_generate(int argc, char **argv)
     cli_add_chat(&p, &o);
     cli_add_pictures(&p, &o.pictures);
     cli_add_sounds(&p, &o.pictures);
+    cli_add_videos(&p, &o.pictures);
     cli_add_transcriber(&p, &o.pictures);
     cli_add_sampling(&p, &o.sampling);
     cli_add_answer_output(&p, &o);

@@ -76,7 +76,9 @@ static int logits(const struct logits_opts *o, struct sn_diag *d)
 
 static int check(const struct cli_parser *p, const struct logits_opts *o)
 {
-    const int status = cli_check_model(p, &o->model);
+    int status = cli_check_model(p, &o->model);
+    if (status == CLI_GO)
+        status = cli_check_media(p, &o->pictures);
     if (status != CLI_GO)
         return status;
     if (p->n_args)
@@ -84,7 +86,7 @@ static int check(const struct cli_parser *p, const struct logits_opts *o)
     if (!o->tokens == !o->prompt)
         return cli_usage(p, "one of --tokens and -p is needed");
     if (o->tokens && o->pictures.n_files)
-        return cli_usage(p, "--tokens are the whole prompt: there is no place for --image or --audio");
+        return cli_usage(p, "--tokens are the whole prompt: there is no place for media");
     return o->out ? CLI_GO : cli_usage(p, "no output: -o FILE is needed");
 }
 
@@ -97,8 +99,8 @@ int cmd_logits(int argc, char **argv)
         .about =
             "Runs a prompt and writes what the model gave for its last tokens, before any sampling:\n"
             "a NumPy array of 32-bit floats, one row per token, one column per vocabulary entry.\n"
-            "Pictures and sounds stand where the prompt has <__media__>, in order; without it they come\n"
-            "first.",
+            "Pictures, sounds and videos stand where the prompt has <__media__>, in order; without it they\n"
+            "come first. Transcripts (--transcribe-with) stand before the prompt.",
         .examples =
             "  sensorium logits -m smollm2 -p 'The capital of France is' -o logits.npy\n"
             "  sensorium logits -m model.gguf --tokens 1,2,3 --last 3 -o logits.npy\n",
@@ -110,6 +112,8 @@ int cmd_logits(int argc, char **argv)
                                     "the prompt as text, without a chat template", 0, 0, NULL});
     cli_add_pictures(&p, &o.pictures);
     cli_add_sounds(&p, &o.pictures);
+    cli_add_videos(&p, &o.pictures);
+    cli_add_transcriber(&p, &o.pictures);
     cli_add(&p, (struct cli_option){0, "last", CLI_U32, &o.last, "N",
                                     "rows: the last N tokens of the prompt (1)", 1, 1 << 24, NULL});
     cli_add(&p, (struct cli_option){'o', "output", CLI_STRING, &o.out, "FILE",

@@ -30,6 +30,7 @@ cli_libcli_a_SOURCES = \
   cli/options.c cli/options.h \
   cli/perplexity.c cli/perplexity.h \
   cli/pictures.c cli/pictures.h \
+  cli/pictures_report.c \
   cli/sounds.c cli/sounds.h \
   cli/progress.c cli/progress.h \
   cli/quantize.c cli/quantize.h \
@@ -38,7 +39,8 @@ cli_libcli_a_SOURCES = \
   cli/shared_options.c \
   cli/terminal.c cli/terminal.h \
   cli/text.c cli/text.h \
-  cli/transcript.c cli/transcript.h
+  cli/transcript.c cli/transcript.h \
+  cli/videos.c cli/videos.h
 LIBCLI = cli/libcli.a $(LIBPIPELINE) $(LIBMEDIA) $(READLINE_LIBS)
 
 bin_PROGRAMS += sensorium

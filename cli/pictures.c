@@ -9,17 +9,19 @@
 #include "base/strbuf.h"
 #include "cli/sounds.h"
 #include "cli/terminal.h"
+#include "cli/videos.h"
 #include "media/image.h"
 #include "media/sound.h"
 #include "pipeline/transcribe.h"
 
-static int add_file(struct cli_picture_opts *o, const char *path, enum sn_sense sense, struct sn_diag *d)
+static int add_file(struct cli_picture_opts *o, const char *path, enum cli_medium_kind kind,
+                    struct sn_diag *d)
 {
     void *items = o->files;
     if (!sn_grow(&items, &o->cap_files, o->n_files + 1, sizeof *o->files))
         return sn_fail(d, SN_ENOMEM, "pictures and sounds");
     o->files = items;
-    o->files[o->n_files++] = (struct cli_medium){path, sense};
+    o->files[o->n_files++] = (struct cli_medium){path, kind};
     return 0;
 }
 
@@ -27,14 +29,45 @@ static int add_image(void *to, const char *value, struct sn_diag *d)
 {
     struct cli_picture_opts *o = to;
     o->n_images++;
-    return add_file(o, value, SN_SENSE_SIGHT, d);
+    return add_file(o, value, CLI_PICTURE, d);
 }
 
 static int add_sound(void *to, const char *value, struct sn_diag *d)
 {
     struct cli_picture_opts *o = to;
     o->n_sounds++;
-    return add_file(o, value, SN_SENSE_HEARING, d);
+    return add_file(o, value, CLI_SOUND, d);
+}
+
+static int add_video(void *to, const char *value, struct sn_diag *d)
+{
+    struct cli_picture_opts *o = to;
+    o->n_videos++;
+    return add_file(o, value, CLI_VIDEO, d);
+}
+
+void cli_add_videos(struct cli_parser *p, struct cli_picture_opts *o)
+{
+    const struct cli_option list[] = {
+        {0, "video", CLI_EACH, o, "FILE", "a video, for models that see; repeatable", 0, 0, add_video},
+        {0, "fps", CLI_FLOAT, &o->fps, "F",
+         "frames of a second of video that are looked at (the model's own)", 0.001, 1000, NULL},
+        {0, "frames", CLI_U32, &o->n_frames, "N", "frames of a video, evenly spaced, instead of --fps", 1,
+         1 << 14, NULL},
+    };
+    for (size_t i = 0; i < SN_COUNT(list); i++)
+        cli_add(p, list[i]);
+}
+
+int cli_check_media(const struct cli_parser *p, const struct cli_picture_opts *o)
+{
+    if (o->transcriber && !o->n_sounds && !o->n_videos)
+        return cli_usage(p, "--transcribe-with is for --audio and --video");
+    if ((o->fps > 0 || o->n_frames) && !o->n_videos)
+        return cli_usage(p, "%s is for --video", o->n_frames ? "--frames" : "--fps");
+    if (o->fps > 0 && o->n_frames)
+        return cli_usage(p, "--fps and --frames exclude each other");
+    return CLI_GO;
 }
 
 void cli_add_sounds(struct cli_parser *p, struct cli_picture_opts *o)
@@ -50,7 +83,7 @@ void cli_add_pictures(struct cli_parser *p, struct cli_picture_opts *o)
         {0, "mmproj", CLI_STRING, &o->mmproj, "FILE",
          "the model's eyes and ears (MODEL.mmproj.gguf beside MODEL.gguf)", 0, 0, NULL},
         {0, "image-tokens", CLI_U32, &o->max_tokens, "N",
-         "most tokens of a picture, which is made smaller for it", 1, 1 << 20, NULL},
+         "most tokens of a picture or frame, which is made smaller for it", 1, 1 << 20, NULL},
     };
     for (size_t i = 0; i < SN_COUNT(list); i++)
         cli_add(p, list[i]);
@@ -71,7 +104,8 @@ void cli_picture_opts_fini(struct cli_picture_opts *o)
 
 int cli_pictures_start(const struct cli_picture_opts *o, struct cli_pictures *p, struct sn_diag *d)
 {
-    static const struct sn_sandbox_kind *const kinds[] = {&sn_image_kind, &sn_sound_kind, NULL};
+    static const struct sn_sandbox_kind *const kinds[] = {&sn_image_kind, &sn_sound_kind, &sn_video_kind,
+                                                          NULL};
     *p = (struct cli_pictures){0};
     if (!o->n_files)
         return 0;
@@ -83,9 +117,14 @@ void cli_pictures_close(struct cli_pictures *p)
     for (size_t i = 0; i < p->n; i++) {
         sn_seen_fini(&p->seen[i]);
         sn_heard_fini(&p->heard[i]);
+        sn_watched_fini(&p->watched[i]);
+        sn_image_fini(&p->images[i]);
     }
     sn_free(p->seen);
     sn_free(p->heard);
+    sn_free(p->watched);
+    sn_free(p->tracks);
+    sn_free(p->images);
     sn_free(p->media);
     sn_sight_free(&p->sight);
     sn_hearing_free(&p->hearing);
@@ -141,7 +180,7 @@ static int open_senses(const struct cli_picture_opts *o, const struct cli_sessio
 {
     char *path = mmproj_path(o, s);
     int rc = path ? 0 : sn_fail(d, SN_ENOMEM, "the name of a file");
-    if (rc == 0 && o->n_images) {
+    if (rc == 0 && (o->n_images || o->n_videos)) {
         rc = sn_sight_open(s->device, path, NULL, &p->sight, d);
         if (rc < 0 && !o->mmproj && d->code != SN_ENOMEM)
             rc = sn_diag_prefix(d, rc, "%s cannot see without its mmproj file (--mmproj)", s->path);
@@ -170,6 +209,8 @@ static int check_fit(const struct cli_pictures *p, const struct cli_session *s, 
     return rc < 0 || !p->hearing ? rc : check_width(sn_hearing_projector(p->hearing), s, d);
 }
 
+/* --- before anything is encoded --- */
+
 int cli_picture_plan(struct sn_sandbox *sandbox, const struct sn_vision_pre *pre, const char *path,
                      size_t max_tokens, struct sn_vision_plan *out, struct sn_diag *d)
 {
@@ -184,41 +225,102 @@ int cli_picture_plan(struct sn_sandbox *sandbox, const struct sn_vision_pre *pre
     return rc;
 }
 
+/* The picture stays, for see(), while all that stay are few. */
+static int plan_picture(const struct cli_picture_opts *o, size_t i, struct cli_pictures *p, struct sn_diag *d)
+{
+    enum { HELD_BYTES = 256 << 20 };
+    struct sn_image image = {0};
+    struct sn_vision_plan plan;
+    int rc = cli_picture_load(p->sandbox, o->files[i].path, &image, d);
+    if (rc < 0)
+        return rc;
+    rc = sn_vision_pre_plan(sn_vision_prepares(sn_sight_tower(p->sight)), image.width, image.height,
+                            o->max_tokens, &plan, d);
+    const size_t n_bytes = (size_t)image.width * image.height * 3;
+    if (rc == 0 && n_bytes <= HELD_BYTES - p->held_bytes) {
+        p->images[i] = image;
+        p->held_bytes += n_bytes;
+    } else {
+        sn_image_fini(&image);
+    }
+    if (rc < 0)
+        return sn_diag_prefix(d, rc, "%s", o->files[i].path);
+    p->n_tokens += plan.n_tokens;
+    return 0;
+}
+
+/* Videos share what pictures leave of the context, but for some room to ask and answer in. */
+static size_t room_for_video(const struct cli_picture_opts *o, const struct cli_session *s,
+                             const struct cli_pictures *p)
+{
+    const size_t n_ctx = sn_engine_n_ctx(s->engine), text = sn_min(n_ctx / 4, 1024);
+    const size_t room = n_ctx > p->n_tokens + text ? (n_ctx - p->n_tokens - text) / o->n_videos : 0;
+    return sn_max(room, 1);
+}
+
+static int plan_videos(const struct cli_picture_opts *o, const struct cli_session *s, struct cli_pictures *p,
+                       struct sn_diag *d)
+{
+    const size_t room = o->n_videos ? room_for_video(o, s, p) : 0;
+    int rc = 0;
+    for (size_t i = 0; i < o->n_files && rc == 0; i++) {
+        struct sn_watch_plan *plan = &p->watched[i].plan;
+        struct sn_clip clip;
+        if (o->files[i].kind != CLI_VIDEO)
+            continue;
+        rc = cli_clip_open(p->sandbox, o->files[i].path, &clip, d);
+        if (rc == 0)
+            rc = cli_video_plan(sn_vision_prepares(sn_sight_tower(p->sight)), o->files[i].path, &clip, o,
+                                room, plan, d);
+        if (rc == 0 && clip.has_sound)
+            p->tracks[i] = CLI_TRACK_IGNORED;
+        p->n_tokens += rc == 0 ? plan->n_tokens : 0;
+    }
+    return rc;
+}
+
 /* What cannot fit is refused before anything is encoded. */
 static int check_room(const struct cli_picture_opts *o, const struct cli_session *s,
                       struct cli_pictures *p, struct sn_diag *d)
 {
-    for (size_t i = 0; i < o->n_files; i++) {
-        struct sn_vision_plan plan;
-        if (o->files[i].sense != SN_SENSE_SIGHT)
-            continue;
-        const int rc = cli_picture_plan(p->sandbox, sn_vision_prepares(sn_sight_tower(p->sight)),
-                                        o->files[i].path, o->max_tokens, &plan, d);
-        if (rc < 0)
-            return rc;
-        p->n_tokens += plan.n_tokens;
-    }
-    if (p->n_tokens <= sn_engine_n_ctx(s->engine))
-        return 0;
-    return sn_fail(d, SN_ELIMIT, "%zu picture%s of %zu tokens; the context is %u (--ctx, or --image-tokens "
-                   "to make them smaller)", o->n_images, o->n_images == 1 ? "" : "s", p->n_tokens,
-                   sn_engine_n_ctx(s->engine));
+    int rc = 0;
+    for (size_t i = 0; i < o->n_files && rc == 0; i++)
+        if (o->files[i].kind == CLI_PICTURE)
+            rc = plan_picture(o, i, p, d);
+    if (rc == 0 && p->n_tokens > sn_engine_n_ctx(s->engine))
+        return sn_fail(d, SN_ELIMIT, "%zu picture%s of %zu tokens; the context is %u (--ctx, or --image-tokens "
+                       "to make them smaller)", o->n_images, o->n_images == 1 ? "" : "s", p->n_tokens,
+                       sn_engine_n_ctx(s->engine));
+    return rc < 0 ? rc : plan_videos(o, s, p, d);
+}
+
+/* --- one by one --- */
+
+static int put_medium(struct cli_pictures *p, struct sn_medium m, struct sn_diag *d)
+{
+    void *media = p->media;
+    if (!sn_grow(&media, &p->cap_media, p->n_media + 1, sizeof *p->media))
+        return sn_fail(d, SN_ENOMEM, "%zu media", p->n_media + 1);
+    p->media = media;
+    p->media[p->n_media] = m;
+    p->media[p->n_media].id = p->n_media + 1;
+    p->n_media++;
+    return 0;
 }
 
 static int see(const struct cli_picture_opts *o, size_t i, struct cli_pictures *p, struct sn_diag *d)
 {
-    struct sn_image image = {0};
+    struct sn_image *image = &p->images[i];
     struct sn_seen *seen = &p->seen[i];
-    int rc = cli_picture_load(p->sandbox, o->files[i].path, &image, d);
+    int rc = image->rgb ? 0 : cli_picture_load(p->sandbox, o->files[i].path, image, d);
     if (rc < 0)
         return rc;
-    rc = sn_sight_see(p->sight, &image, o->max_tokens, seen, cli_interrupted, d);
-    sn_image_fini(&image);
+    rc = sn_sight_see(p->sight, image, o->max_tokens, seen, cli_interrupted, d);
+    sn_image_fini(image);
     if (rc < 0)
         return sn_diag_prefix(d, rc, "%s", o->files[i].path);
-    p->media[p->n_media++] = (struct sn_medium){sn_projector_kind(sn_sight_projector(p->sight)),
-                                                seen->views, seen->rows.x, i + 1};
-    return 0;
+    return put_medium(p, (struct sn_medium){.kind = sn_projector_kind(sn_sight_projector(p->sight)),
+                                            .views = seen->views, .rows = seen->rows.x}, d);
 }
 
 /* How long a sound is, only reading it tells: its room is checked then. */
@@ -235,10 +337,31 @@ static int encode_sound(const struct cli_session *s, const struct sn_listened *l
                        "is %u (--ctx)", (double)l->n_samples / SN_AUDIO_RATE, n_rows, p->n_tokens,
                        sn_engine_n_ctx(s->engine));
     rc = sn_hearing_encode(p->hearing, l, &p->heard[i], cli_interrupted, d);
+    if (rc < 0)
+        return rc;
+    return put_medium(p, (struct sn_medium){.kind = sn_projector_kind(sn_hearing_projector(p->hearing)),
+                                            .views = p->heard[i].views, .rows = p->heard[i].rows.x,
+                                            .goes_on = p->watched[i].rows.x != NULL}, d);
+}
+
+/* Videos with sound: whoever hears, hears it; whoever can be told, is told; else it is left out. */
+static int open_for_tracks(const struct cli_picture_opts *o, const struct cli_session *s,
+                           struct cli_pictures *p, struct sn_diag *d)
+{
+    bool sounds = false;
+    for (size_t i = 0; i < o->n_files; i++)
+        sounds |= p->tracks[i] != CLI_TRACK_NONE;
+    if (!sounds || p->hearing || p->transcriber)
+        return 0;
+    char *path = mmproj_path(o, s);
+    int rc = path ? sn_hearing_open(s->device, path, NULL, &p->hearing, d)
+                  : sn_fail(d, SN_ENOMEM, "the name of a file");
+    sn_free(path);
     if (rc == 0)
-        p->media[p->n_media++] = (struct sn_medium){sn_projector_kind(sn_hearing_projector(p->hearing)),
-                                                    p->heard[i].views, p->heard[i].rows.x, i + 1};
-    return rc;
+        return check_width(sn_hearing_projector(p->hearing), s, d);
+    if (rc == -SN_ENOENT && o->transcriber)
+        return cli_transcriber_open(s->device, o->transcriber, &p->transcriber, d);
+    return rc == -SN_ENOENT ? 0 : rc;
 }
 
 static int hear(const struct cli_picture_opts *o, const struct cli_session *s, size_t i,
@@ -258,25 +381,94 @@ static int hear(const struct cli_picture_opts *o, const struct cli_session *s, s
     return rc < 0 ? sn_diag_prefix(d, rc, "%s", o->files[i].path) : 0;
 }
 
+/* Sound that nobody hears is left out, and that is said. */
+static int hear_track(const struct cli_picture_opts *o, const struct cli_session *s, size_t i,
+                      struct cli_pictures *p, struct sn_diag *d)
+{
+    if (p->tracks[i] == CLI_TRACK_NONE)
+        return 0;
+    if (p->hearing || p->transcriber) {
+        p->tracks[i] = p->hearing ? CLI_TRACK_SOUND : CLI_TRACK_TRANSCRIPT;
+        return hear(o, s, i, p, d);
+    }
+    fprintf(stderr, "%s: its sound is left out: the model does not hear (--transcribe-with a Whisper model)\n",
+            o->files[i].path);
+    return 0;
+}
+
+static int watch(const struct cli_picture_opts *o, const struct cli_session *s, size_t i,
+                 struct cli_pictures *p, struct sn_diag *d)
+{
+    struct sn_watched *w = &p->watched[i];
+    const struct sn_watch_plan plan = w->plan;
+    const char *kind = sn_projector_kind(sn_sight_projector(p->sight));
+    int rc = cli_video_watch(p->sandbox, p->sight, o->files[i].path, &plan, SN_WATCH_ROWS, w, d);
+    for (size_t k = 0; rc == 0 && k < sn_watched_n_media(w); k++)
+        rc = put_medium(p, sn_watched_medium(w, kind, k, 0), d);
+    return rc < 0 ? rc : hear_track(o, s, i, p, d);
+}
+
+static int take_in(const struct cli_picture_opts *o, const struct cli_session *s, size_t i,
+                   struct cli_pictures *p, struct sn_diag *d)
+{
+    switch (o->files[i].kind) {
+    case CLI_PICTURE: return see(o, i, p, d);
+    case CLI_SOUND: return hear(o, s, i, p, d);
+    default: return watch(o, s, i, p, d);
+    }
+}
+
+static int take_lists(struct cli_pictures *p, size_t n, struct sn_diag *d)
+{
+    p->seen = sn_calloc(n, sizeof *p->seen);
+    p->heard = sn_calloc(n, sizeof *p->heard);
+    p->watched = sn_calloc(n, sizeof *p->watched);
+    p->tracks = sn_calloc(n, sizeof *p->tracks);
+    p->images = sn_calloc(n, sizeof *p->images);
+    if (!p->seen || !p->heard || !p->watched || !p->tracks || !p->images)
+        return sn_fail(d, SN_ENOMEM, "%zu pictures and sounds", n);
+    p->n = n;
+    return 0;
+}
+
 int cli_pictures_see(const struct cli_picture_opts *o, const struct cli_session *s,
                      struct cli_pictures *p, struct sn_diag *d)
 {
     if (!o->n_files)
         return 0;
-    int rc = open_senses(o, s, p, d);
+    int rc = take_lists(p, o->n_files, d);
+    if (rc == 0)
+        rc = open_senses(o, s, p, d);
     if (rc == 0)
         rc = check_fit(p, s, d);
     if (rc == 0)
         rc = check_room(o, s, p, d);
-    if (rc < 0)
-        return rc;
-    p->seen = sn_calloc(o->n_files, sizeof *p->seen);
-    p->heard = sn_calloc(o->n_files, sizeof *p->heard);
-    p->media = sn_calloc(o->n_files, sizeof *p->media);
-    if (!p->seen || !p->heard || !p->media)
-        return sn_fail(d, SN_ENOMEM, "%zu pictures and sounds", o->n_files);
-    for (; p->n < o->n_files && rc == 0; p->n += rc == 0)
-        rc = o->files[p->n].sense == SN_SENSE_SIGHT ? see(o, p->n, p, d) : hear(o, s, p->n, p, d);
+    if (rc == 0)
+        rc = open_for_tracks(o, s, p, d);
+    for (size_t i = 0; i < o->n_files && rc == 0; i++)
+        rc = take_in(o, s, i, p, d);
+    return rc;
+}
+
+/* What recordings say stands before the rest, and nothing in it is a control token or a marker. */
+static int told_prompt(struct sn_fuse *f, const struct cli_pictures *p, struct sn_prompt *out,
+                       struct sn_diag *d)
+{
+    struct sn_strbuf text = {.max = SIZE_MAX / 2};
+    const size_t n_said = p->quotes.len;
+    sn_strbuf_append(&text, p->quotes.data, n_said);
+    sn_strbuf_append(&text, f->text, f->n);
+    uint8_t *plain = sn_calloc(text.len + 1, 1);
+    int rc = text.failed || !plain ? sn_fail(d, SN_ENOMEM, "a prompt of %zu bytes", n_said + f->n) : 0;
+    if (rc == 0) {
+        memset(plain, 1, n_said);
+        f->text = text.data;
+        f->n = text.len;
+        f->plain = plain;
+        rc = sn_fuse(f, out, d);
+    }
+    sn_free(plain);
+    sn_strbuf_fini(&text);
     return rc;
 }
 
@@ -286,34 +478,12 @@ int cli_raw_prompt(const struct cli_session *s, const struct cli_pictures *p, co
     struct sn_fuse f = {.text = text, .n = n, .media = p->media, .n_media = p->n_media,
                         .width = sn_llm_n_embd(s->llm)};
     int rc = cli_session_tokenizer(s, &f.tokenizer, d);
+    if (rc == 0 && p->quotes.len)
+        return told_prompt(&f, p, out, d);
     if (rc < 0 || p->n_media)
         return rc < 0 ? rc : sn_fuse(&f, out, d);
     struct sn_ids ids = {0};
     rc = sn_tokenizer_encode(f.tokenizer, text, n, SN_TOK_SPECIAL | SN_TOK_BOS_EOS, &ids, d);
     *out = (struct sn_prompt){.tokens = ids.v, .n = ids.n};
     return rc;
-}
-
-static void report_seen(const char *path, const struct sn_seen *s)
-{
-    fprintf(stderr, "%s: %u x %u as %u x %u, %zu views, %zu tokens; prepare %.3f s, encode %.3f s, "
-            "project %.3f s\n", path, s->plan.in.w, s->plan.in.h, s->plan.scaled.w, s->plan.scaled.h,
-            s->plan.n_views, s->rows.n_rows, s->prepare_s, s->encode_s, s->project_s);
-}
-
-static void report_heard(const char *path, const struct sn_heard *h)
-{
-    fprintf(stderr, "%s: %.2f s of sound, %zu windows, %zu tokens; listen %.3f s, encode %.3f s, "
-            "project %.3f s\n", path, h->seconds, h->n_windows, h->rows.n_rows, h->listen_s, h->encode_s,
-            h->project_s);
-}
-
-void cli_pictures_report(const struct cli_picture_opts *o, const struct cli_pictures *p)
-{
-    for (size_t i = 0; i < p->n; i++) {
-        if (o->files[i].sense == SN_SENSE_SIGHT)
-            report_seen(o->files[i].path, &p->seen[i]);
-        else if (p->hearing)
-            report_heard(o->files[i].path, &p->heard[i]);
-    }
 }
