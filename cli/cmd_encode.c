@@ -1,4 +1,4 @@
-/* One stage of what a model does with a picture or a sound, as an array. */
+/* One stage of what a model does with a picture, a sound or a video, as an array. */
 #include "config.h"
 #include "cli/commands.h"
 
@@ -9,6 +9,7 @@
 #include "cli/pictures.h"
 #include "cli/sounds.h"
 #include "cli/terminal.h"
+#include "cli/videos.h"
 #include "encoders/mel.h"
 
 /* The first stage is the sense's own. */
@@ -98,15 +99,55 @@ static int encode_sound(const struct encode_opts *o, struct sn_device *dev, stru
     return rc;
 }
 
-static int encode(const struct encode_opts *o, struct sn_diag *d)
+/* (frames, 3, height, width) when frames are one view each, else all numbers of a frame in a row. */
+static int write_frames(const char *path, const struct sn_watched *w, struct sn_diag *d)
 {
+    const struct sn_vision_shape *s = sn_vision_plan_view(&w->plan.frame, 0).shape;
+    const size_t shape[4] = {w->pixels.n_rows, 3, s->px.h, s->px.w};
+    const size_t flat[2] = {w->pixels.n_rows, w->pixels.n_cols};
+    const bool one = w->plan.frame.n_views == 1;
+    return cli_npy_write(path, w->pixels.x, one ? shape : flat, one ? 4 : 2, d);
+}
+
+static int encode_video(const struct encode_opts *o, struct sn_device *dev, struct cli_pictures *p,
+                        struct sn_diag *d)
+{
+    const char *path = o->pictures.files[0].path;
+    const bool pixels = !strcmp(o->stage, "pixels");
+    const enum sn_watch_stage stage = pixels ? SN_WATCH_PIXELS
+                                      : !strcmp(o->stage, "encoder") ? SN_WATCH_ENCODED : SN_WATCH_ROWS;
+    struct sn_clip clip;
+    struct sn_watch_plan plan;
+    struct sn_watched w = {0};
+    int rc = sn_sight_open(dev, o->compute.model, NULL, &p->sight, d);
+    if (rc == 0)
+        rc = cli_clip_open(p->sandbox, path, &clip, d);
+    if (rc == 0)
+        rc = cli_video_plan(sn_vision_prepares(sn_sight_tower(p->sight)), path, &clip, &o->pictures, 0, &plan,
+                            d);
+    if (rc == 0)
+        rc = cli_video_watch(p->sandbox, p->sight, path, &plan, stage, &w, d);
+    if (rc == 0)
+        rc = pixels ? write_frames(o->out, &w, d) : write_rows(o, &w.encoded, &w.rows, d);
+    sn_watched_fini(&w);
+    return rc;
+}
+
+typedef int encode_fn(const struct encode_opts *o, struct sn_device *dev, struct cli_pictures *p,
+                      struct sn_diag *d);
+static encode_fn *const encoders[] = {
+    [CLI_PICTURE] = encode_picture, [CLI_SOUND] = encode_sound, [CLI_VIDEO] = encode_video};
+
+static int encode(const void *opts, struct sn_diag *d)
+{
+    const struct encode_opts *o = opts;
     struct cli_pictures p;
     struct sn_device *dev = NULL;
     int rc = cli_pictures_start(&o->pictures, &p, d);
     if (rc == 0)
         rc = cli_device_open(&o->compute, &dev, d);
     if (rc == 0)
-        rc = o->pictures.n_sounds ? encode_sound(o, dev, &p, d) : encode_picture(o, dev, &p, d);
+        rc = encoders[o->pictures.files[0].kind](o, dev, &p, d);
     cli_pictures_close(&p);
     sn_device_close(&dev);
     return rc;
@@ -114,15 +155,17 @@ static int encode(const struct encode_opts *o, struct sn_diag *d)
 
 static int check(const struct cli_parser *p, const struct encode_opts *o)
 {
-    const int status = cli_check_model(p, &o->compute);
+    int status = cli_check_model(p, &o->compute);
+    if (status == CLI_GO)
+        status = cli_check_media(p, &o->pictures);
     if (status != CLI_GO)
         return status;
     if (p->n_args)
         return cli_usage(p, "unexpected argument '%s'", p->args[0]);
     if (o->pictures.n_files != 1)
-        return cli_usage(p, "one --image or --audio is needed");
+        return cli_usage(p, "one --image, --audio or --video is needed");
     if (o->pictures.n_sounds && o->pictures.max_tokens)
-        return cli_usage(p, "--image-tokens is for pictures");
+        return cli_usage(p, "--image-tokens is for what is seen");
     if (!o->out)
         return cli_usage(p, "no output: -o FILE is needed");
     const char *const *known = stages[o->pictures.n_sounds];
@@ -137,12 +180,12 @@ int cmd_encode(int argc, char **argv)
     struct encode_opts o = {.stage = "projector"};
     struct cli_parser p = {
         .command = "encode",
-        .synopsis = "-m MMPROJ (--image FILE | --audio FILE) [--stage STAGE] -o FILE [OPTION]...",
+        .synopsis = "-m MMPROJ (--image FILE | --audio FILE | --video FILE) [--stage STAGE] -o FILE [OPTION]...",
         .about =
-            "Runs a picture or a recording through the first stages of a model that sees or hears and\n"
-            "writes what one of them gave, as a NumPy array of 32-bit floats: the prepared pixels\n"
-            "(views, 3, height, width) or log-mel windows (windows, bins, frames), the encoder's rows,\n"
-            "or the rows that the language model gets.",
+            "Runs a picture, a recording or a video through the first stages of a model that sees or\n"
+            "hears and writes what one of them gave, as a NumPy array of 32-bit floats: the prepared\n"
+            "pixels (views or frames, 3, height, width) or log-mel windows (windows, bins, frames), the\n"
+            "encoder's rows, or the rows that the language model gets.",
         .examples =
             "  sensorium encode -m smolvlm.mmproj.gguf --image photo.jpg -o features.npy\n"
             "  sensorium encode -m dinov2.gguf --image photo.jpg --stage encoder -o features.npy\n"
@@ -151,20 +194,15 @@ int cmd_encode(int argc, char **argv)
     cli_add_model(&p, &o.compute);
     cli_add_pictures(&p, &o.pictures);
     cli_add_sounds(&p, &o.pictures);
+    cli_add_videos(&p, &o.pictures);
     cli_add(&p, (struct cli_option){0, "stage", CLI_STRING, &o.stage, "STAGE",
                                     "pixels or mel, encoder, projector (projector)", 0, 0, NULL});
-    cli_add(&p, (struct cli_option){'o', "output", CLI_STRING, &o.out, "FILE",
-                                    "the .npy file to write", 0, 0, NULL});
+    cli_add_npy(&p, &o.out);
     cli_add_compute(&p, &o.compute);
     int status = cli_parse(&p, argc, argv);
     if (status == CLI_GO)
         status = check(&p, &o);
-    if (status == CLI_GO) {
-        struct sn_diag d;
-        sn_diag_init(&d);
-        cli_catch_interrupt();
-        status = encode(&o, &d) < 0 ? cli_report(&d) : CLI_OK;
-    }
+    status = cli_npy_run(status, encode, &o);
     cli_picture_opts_fini(&o.pictures);
     return status;
 }

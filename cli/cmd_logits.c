@@ -50,8 +50,9 @@ static int run(const struct cli_session *s, const struct sn_prompt *prompt, size
     return rc;
 }
 
-static int logits(const struct logits_opts *o, struct sn_diag *d)
+static int logits(const void *opts, struct sn_diag *d)
 {
+    const struct logits_opts *o = opts;
     struct cli_session s = {0};
     struct cli_pictures pictures;
     struct sn_prompt prompt = {0};
@@ -116,19 +117,13 @@ int cmd_logits(int argc, char **argv)
     cli_add_transcriber(&p, &o.pictures);
     cli_add(&p, (struct cli_option){0, "last", CLI_U32, &o.last, "N",
                                     "rows: the last N tokens of the prompt (1)", 1, 1 << 24, NULL});
-    cli_add(&p, (struct cli_option){'o', "output", CLI_STRING, &o.out, "FILE",
-                                    "the .npy file to write", 0, 0, NULL});
+    cli_add_npy(&p, &o.out);
     cli_add_compute(&p, &o.model);
     cli_add_context(&p, &o.model);
     int status = cli_parse(&p, argc, argv);
     if (status == CLI_GO)
         status = check(&p, &o);
-    if (status == CLI_GO) {
-        struct sn_diag d;
-        sn_diag_init(&d);
-        cli_catch_interrupt();
-        status = logits(&o, &d) < 0 ? cli_report(&d) : CLI_OK;
-    }
+    status = cli_npy_run(status, logits, &o);
     cli_picture_opts_fini(&o.pictures);
     return status;
 }

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
+#include "cli/terminal.h"
 
 /* Version 1.0: the header, padded to a multiple of 64 bytes, then the array. */
 int cli_npy_write(const char *path, const float *v, const size_t *shape, size_t rank,
@@ -34,4 +35,20 @@ int cli_npy_write(const char *path, const float *v, const size_t *shape, size_t 
     sn_strbuf_fini(&head);
     sn_strbuf_fini(&b);
     return rc;
+}
+
+void cli_add_npy(struct cli_parser *p, const char **out)
+{
+    cli_add(p, (struct cli_option){'o', "output", CLI_STRING, out, "FILE", "the .npy file to write", 0, 0,
+                                   NULL});
+}
+
+int cli_npy_run(int status, int (*run)(const void *opts, struct sn_diag *d), const void *opts)
+{
+    struct sn_diag d;
+    if (status != CLI_GO)
+        return status;
+    sn_diag_init(&d);
+    cli_catch_interrupt();
+    return run(opts, &d) < 0 ? cli_report(&d) : CLI_OK;
 }

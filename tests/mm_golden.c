@@ -10,6 +10,7 @@
 
 const char *const mm_families[] = {"llava", "idefics3", "qwen2vl", "qwen25vl", "gemma3v", "pixtral",
                                    "idefics2", NULL};
+const char *const mm_video_families[] = {"qwen2vl-video", "qwen25vl-video", "idefics3-video", NULL};
 const char *const mm_hearing_families[] = {"ultravox", "qwen2audio", NULL};
 
 void mm_path(char *out, size_t size, const char *folder, const char *name)
@@ -124,6 +125,16 @@ static void pair(const json_t *j, const char *key, size_t out[2])
     for (size_t i = 0; i < 2; i++) out[i] = (size_t)json_integer_value(json_array_get(a, i));
 }
 
+static void read_times(const json_t *j, struct mm_medium *m)
+{
+    const json_t *times = json_object_get(j, "times");
+    m->n_views = json_array_size(times);
+    assert_true(m->n_views <= MM_VIEWS_MAX);
+    for (size_t i = 0; i < m->n_views; i++) m->at[i] = json_number_value(json_array_get(times, i));
+    m->seconds = json_number_value(json_object_get(j, "seconds"));
+    m->step = json_number_value(json_object_get(j, "step"));
+}
+
 static void read_medium(const json_t *j, struct mm_medium *m)
 {
     copy_text(j, "file", m->file, sizeof m->file);
@@ -134,6 +145,7 @@ static void read_medium(const json_t *j, struct mm_medium *m)
         m->grid[i] = (uint32_t)json_integer_value(json_array_get(grid, i));
     pair(j, "encoder", m->encoder);
     pair(j, "projector", m->projector);
+    read_times(j, m);
 }
 
 static void read_colours(const json_t *j, const char *key, float out[3])
@@ -210,6 +222,8 @@ struct sn_views mm_views(const char *family, const struct mm_golden *g, size_t i
     char name[32];
     struct mm_array pixels;
     const struct mm_medium *m = &g->media[i];
+    if (m->n_views)
+        return (struct sn_views){.rows = (uint32_t)m->n_views, .cols = 1, .tile = {m->grid[1], m->grid[0]}};
     snprintf(name, sizeof name, "pixels_%zu", i);
     if (!mm_array_read(family, name, &pixels)) /* a sound */
         return (struct sn_views){.whole = {(uint32_t)m->encoder[1], 1}, .overview_last = true};

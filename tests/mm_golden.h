@@ -13,6 +13,7 @@
 /* Families that have a language model, with pictures and with sounds, NULL at the end; those without
  * files are skipped. */
 extern const char *const mm_families[], *const mm_hearing_families[];
+extern const char *const mm_video_families[]; /* the same models, with a video */
 
 /* An array in NumPy's format, as floats. */
 struct mm_array {
@@ -23,13 +24,15 @@ struct mm_array {
 bool mm_array_read(const char *family, const char *name, struct mm_array *out);
 void mm_array_free(struct mm_array *a);
 
-enum { MM_MEDIA_MAX = 4, MM_TOKENS_MAX = 4096, MM_SPANS_MAX = 256 };
+enum { MM_MEDIA_MAX = 4, MM_TOKENS_MAX = 4096, MM_SPANS_MAX = 256, MM_VIEWS_MAX = 16 };
 
 struct mm_medium {
     char file[64];
     uint32_t rows, cols;    /* tiles; 0: one view */
     uint32_t grid[2];       /* patches: height, width; 0: not said */
     size_t encoder[2], projector[2]; /* first row, number of rows */
+    size_t n_views;         /* of a video; 0: it is none */
+    double at[MM_VIEWS_MAX], seconds, step; /* times of views, its length, between views */
 };
 struct mm_span {
     size_t media, start, n, row; /* projector rows row.. stand at tokens start.. */

@@ -98,11 +98,16 @@ static void check_prompt(const char *name, struct family *f)
     struct sn_diag d;
     struct sn_prompt p;
     struct sn_medium media[MM_MEDIA_MAX];
+    struct sn_moments moments[MM_MEDIA_MAX];
     const struct mm_golden *g = f->g;
     const size_t cols = sn_projector_width(f->p);
-    for (size_t i = 0; i < g->n_media; i++)
+    for (size_t i = 0; i < g->n_media; i++) {
+        const struct mm_medium *m = &g->media[i];
+        moments[i] = (struct sn_moments){m->at, m->seconds, m->step};
         media[i] = (struct sn_medium){.kind = sn_projector_kind(f->p), .views = f->views[i],
-                                      .rows = f->projector.v + g->media[i].projector[0] * cols, .id = i};
+                                      .rows = f->projector.v + m->projector[0] * cols, .id = i,
+                                      .moments = m->n_views ? &moments[i] : NULL};
+    }
     const struct sn_fuse fuse = {.tokenizer = f->tokenizer, .text = g->text, .n = strlen(g->text),
                                  .marker = "<media>", .media = media, .n_media = g->n_media,
                                  .width = (uint32_t)cols};
@@ -153,12 +158,43 @@ static void projectors_and_prompts_match_transformers(void **state)
     (void)state;
     assert_true(check_families(mm_families) > 0);
     check_families(mm_hearing_families);
+    assert_int_equal(check_families(mm_video_families), 3);
+}
+
+/* A marker stands for all frames of a video, or each frame has its own. */
+static void frames_stand_together_or_apart(void **state)
+{
+    struct sn_diag d;
+    struct family f;
+    struct sn_prompt together, apart;
+    (void)state;
+    open_family("llava", &f);
+    for (size_t i = 0; i < f.g->n_media; i++) check_medium("llava", &f, i);
+    const struct sn_medium frame = {.kind = "mlp", .views = f.views[0], .rows = f.projector.v, .id = 1};
+    struct sn_medium media[3] = {frame, frame, frame};
+    media[1].goes_on = true;
+    struct sn_fuse fuse = {.tokenizer = f.tokenizer, .text = "a<m>b<m>c", .n = 9, .marker = "<m>", .media = media,
+                           .n_media = 3, .width = sn_projector_width(f.p)};
+    ok(sn_fuse(&fuse, &together, &d), &d);
+    fuse.text = "a<m><m>b<m>c";
+    fuse.n = 12;
+    ok(sn_fuse(&fuse, &apart, &d), &d);
+    assert_int_equal(together.n, apart.n);
+    assert_memory_equal(together.tokens, apart.tokens, together.n * sizeof *together.tokens);
+    sn_prompt_fini(&together);
+    sn_prompt_fini(&apart);
+    fuse.text = "a<m>b";
+    fuse.n = 5;
+    assert_int_equal(sn_fuse(&fuse, &apart, &d), -SN_EINVAL);
+    assert_non_null(strstr(d.text, "1 media markers"));
+    close_family(&f);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(projectors_and_prompts_match_transformers),
+        cmocka_unit_test(frames_stand_together_or_apart),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""Makes media/: two pictures of odd shapes and a sound, for the tests of what takes media.
+"""Makes media/: two pictures of odd shapes, a sound and a video, for the tests of what takes media.
 
-    make_media.py           writes them; the same bytes of pixels and samples everywhere"""
+    make_media.py           writes them; the same bytes of pixels and samples everywhere
+
+The video is lossless in RGB; ffmpeg (5.1, with libx264) writes it."""
 
 import pathlib
+import subprocess
 import wave
 
 import numpy as np
@@ -11,6 +14,7 @@ from PIL import Image
 
 HERE = pathlib.Path(__file__).resolve().parent
 RATE = 16000  # Hz
+FPS, N_FRAMES = 5, 16
 
 
 def waves(width, height, seed):
@@ -55,6 +59,29 @@ def tones():
     return x + 0.004 * np.random.RandomState(4).standard_normal(n)
 
 
+def frame(k):
+    """50 x 36: a disc that crosses waves, and from the middle on a bar that falls; every one differs."""
+    a = waves(50, 36, 5) * 0.7
+    y, x = np.mgrid[0:36, 0:50]
+    a[(x - 4 - 3 * k) ** 2 + (y - 18 - 8 * np.sin(k / 2)) ** 2 < 49] = (240, 40 + 10 * k, 20)
+    if k >= N_FRAMES // 2:
+        a[4 * (k - N_FRAMES // 2):][:5] = (30, 80, 250)
+    return np.clip(np.rint(a), 0, 255).astype(np.uint8)
+
+
+def frames():
+    return np.stack([frame(k) for k in range(N_FRAMES)])
+
+
+def write_video(path, sound):
+    raw = frames()
+    _, height, width, _ = raw.shape
+    subprocess.run(["ffmpeg", "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s",
+                    f"{width}x{height}", "-r", str(FPS), "-i", "pipe:0", "-i", sound, "-c:v", "libx264rgb",
+                    "-qp", "0", "-bf", "0", "-preset", "veryslow", "-c:a", "aac", "-b:a", "24k", "-bitexact",
+                    path], input=raw.tobytes(), check=True)
+
+
 def main():
     folder = HERE / "media"
     folder.mkdir(exist_ok=True)
@@ -66,6 +93,7 @@ def main():
         w.setsampwidth(2)
         w.setframerate(RATE)
         w.writeframes(np.rint(tones() * 32767).astype("<i2").tobytes())
+    write_video(folder / "clip.mp4", folder / "tones.wav")
 
 
 if __name__ == "__main__":

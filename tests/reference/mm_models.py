@@ -22,6 +22,7 @@ import mm_llava
 import mm_mllama
 import mm_pixtral
 import mm_qwen_vl
+import mm_video
 import mm_whisper
 from golden_files import read_json
 
@@ -29,7 +30,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 FAMILIES = [*mm_llava.FAMILIES, *mm_whisper.FAMILIES, *mm_idefics.FAMILIES,
             *mm_qwen_vl.FAMILIES, *mm_gemma3.FAMILIES, *mm_pixtral.FAMILIES,
             *mm_dinov2.FAMILIES, *mm_audio.FAMILIES, *mm_mllama.FAMILIES,
-            *mm_idefics2.FAMILIES]
+            *mm_idefics2.FAMILIES, *mm_video.FAMILIES]
 EXACT = ("tokens", "spans", "media", "positions", "greedy", "text")
 
 
