@@ -28,3 +28,5 @@ dist_check_SCRIPTS += tests/pipeline/pictures.py
 TESTS += tests/pipeline/pictures.py
 dist_check_SCRIPTS += tests/pipeline/sounds.py
 TESTS += tests/pipeline/sounds.py
+dist_check_SCRIPTS += tests/pipeline/videos.py
+TESTS += tests/pipeline/videos.py
