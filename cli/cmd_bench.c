@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cli/bandwidth.h"
-#include "cli/bench_image.h"
+#include "cli/bench_media.h"
 #include "cli/json.h"
 #include "cli/machine.h"
 #include "cli/options.h"
@@ -264,14 +264,17 @@ int cmd_bench(int argc, char **argv)
             "How fast the model runs here: medians over --repeat rounds, after one that is not\n"
             "counted. Prefill reads a prompt of one sequence; decode makes one token at a time for\n"
             "each of --batch sequences (tokens/s is their total), which hold --depth tokens before.\n"
-            "With --image, MODEL is a picture encoder (mmproj), and its stages are timed instead.",
+            "With --image or --audio, MODEL is the encoder of what is seen or heard (mmproj), and its\n"
+            "stages are timed instead.",
         .examples =
             "  sensorium bench -m smollm2\n"
             "  sensorium bench -m smollm2 -t 2 --prefill 512 --decode 64 --batch 8 --json\n"
-            "  sensorium bench -m smolvlm.mmproj.gguf --image photo.jpg --fast\n",
+            "  sensorium bench -m smolvlm.mmproj.gguf --image photo.jpg --fast\n"
+            "  sensorium bench -m ultravox.mmproj.gguf --audio talk.mp3\n",
     };
     cli_add_model(&p, &o.model);
     cli_add_pictures(&p, &o.pictures);
+    cli_add_sounds(&p, &o.pictures);
     cli_add(&p, (struct cli_option){0, "prefill", CLI_U32, &o.prefill, "N",
                                     "tokens of the prompt (512)", 1, 1 << 20, NULL});
     cli_add(&p, (struct cli_option){0, "decode", CLI_U32, &o.decode, "N",
@@ -296,11 +299,13 @@ int cmd_bench(int argc, char **argv)
         return rc;
     if (p.n_args)
         return cli_usage(&p, "unexpected argument '%s'", p.args[0]);
+    if (o.pictures.n_images && o.pictures.n_sounds)
+        return cli_usage(&p, "--image and --audio exclude each other");
     struct sn_diag d;
     sn_diag_init(&d);
     cli_catch_interrupt();
-    const struct cli_bench_image_opts image = {&o.model, &o.pictures, o.repeat, o.json};
-    const int done = o.pictures.n_images ? cli_bench_image(&image, &d) : bench(&o, &d);
+    const struct cli_bench_media_opts media = {&o.model, &o.pictures, o.repeat, o.json};
+    const int done = o.pictures.n_files ? cli_bench_media(&media, &d) : bench(&o, &d);
     cli_picture_opts_fini(&o.pictures);
     return done < 0 ? cli_report(&d) : CLI_OK;
 }

@@ -1,4 +1,4 @@
-/* What pictures would cost a model, without running it. */
+/* What media would cost a model, without running it. */
 #include "config.h"
 #include "cli/commands.h"
 
@@ -8,7 +8,9 @@
 #include "base/mem.h"
 #include "cli/json.h"
 #include "cli/pictures.h"
+#include "cli/sounds.h"
 #include "cli/terminal.h"
+#include "cli/videos.h"
 #include "model/gguf.h"
 
 struct estimate_opts {
@@ -20,20 +22,18 @@ struct estimate_opts {
 struct estimate {
     const struct estimate_opts *o;
     struct cli_pictures p;
+    struct sn_gguf *mmproj;
     struct sn_vision_pre pre;
     uint64_t n_ctx;    /* of the language model; 0: none was named */
-    size_t n_tokens;   /* of all pictures */
+    size_t n_tokens;   /* of all media */
+    json_t *lists[3];  /* by kind: what becomes of each */
 };
 
-static int read_prepares(struct estimate *e, struct sn_diag *d)
+static int open_mmproj(struct estimate *e, struct sn_diag *d)
 {
-    const char *path = e->o->pictures.mmproj ? e->o->pictures.mmproj : e->o->model.model;
-    struct sn_gguf *file = NULL;
-    int rc = sn_gguf_open(path, &file, d);
-    if (rc == 0)
-        rc = sn_vision_file_prepares(file, &e->pre, d);
-    sn_gguf_free(&file);
-    return rc;
+    const struct cli_picture_opts *o = &e->o->pictures;
+    const int rc = sn_gguf_open(o->mmproj ? o->mmproj : e->o->model.model, &e->mmproj, d);
+    return rc < 0 || !(o->n_images || o->n_videos) ? rc : sn_vision_file_prepares(e->mmproj, &e->pre, d);
 }
 
 static int read_context(struct estimate *e, struct sn_diag *d)
@@ -80,39 +80,110 @@ static void print_picture(const char *file, const struct sn_vision_plan *plan)
            plan->shrunk ? " (made smaller)" : "");
 }
 
-static int estimate(struct estimate *e, struct sn_diag *d)
+static int estimate_picture(struct estimate *e, const char *file, struct sn_diag *d)
 {
-    json_t *list = json_array();
-    int rc = cli_pictures_start(&e->o->pictures, &e->p, d);
+    struct sn_vision_plan plan;
+    const int rc = cli_picture_plan(e->p.sandbox, &e->pre, file, e->o->pictures.max_tokens, &plan, d);
+    if (rc < 0)
+        return rc;
+    e->n_tokens += plan.n_tokens;
+    json_array_append_new(e->lists[CLI_PICTURE], picture_json(file, &plan));
+    if (!e->o->json)
+        print_picture(file, &plan);
+    return 0;
+}
+
+static void print_sound(const char *file, const struct sn_hearing_plan *plan)
+{
+    sn_print_text(stdout, file, strlen(file), 200);
+    printf(": %.2f s of sound in %zu window%s: %zu tokens\n", plan->seconds, plan->n_windows,
+           plan->n_windows == 1 ? "" : "s", plan->n_tokens);
+}
+
+static int estimate_sound(struct estimate *e, const char *file, struct sn_diag *d)
+{
+    struct sn_hearing_plan plan;
+    uint64_t n;
+    int rc = cli_sound_count(e->p.sandbox, file, &n, d);
+    if (rc < 0)
+        return rc;
+    rc = sn_hearing_plan(e->mmproj, n, &plan, d);
+    if (rc < 0)
+        return sn_diag_prefix(d, rc, "%s", file);
+    e->n_tokens += plan.n_tokens;
+    json_t *j = json_pack("{s:f, s:I, s:I}", "seconds", plan.seconds, "windows", (json_int_t)plan.n_windows,
+                          "tokens", (json_int_t)plan.n_tokens);
+    cli_json_set(j, "file", sn_json_text(file, strlen(file)));
+    json_array_append_new(e->lists[CLI_SOUND], j);
+    if (!e->o->json)
+        print_sound(file, &plan);
+    return 0;
+}
+
+/* Whether the model hears; errors are about sounds, not about this. */
+static bool hears(const struct estimate *e)
+{
+    struct sn_hearing_plan plan;
+    struct sn_diag unused;
+    sn_diag_init(&unused);
+    return sn_hearing_plan(e->mmproj, 0, &plan, &unused) == 0;
+}
+
+static int estimate_video(struct estimate *e, const char *file, struct sn_diag *d)
+{
+    struct sn_clip clip;
+    struct sn_watch_plan plan;
+    int rc = cli_clip_open(e->p.sandbox, file, &clip, d);
     if (rc == 0)
-        rc = read_prepares(e, d);
+        rc = cli_video_plan(&e->pre, file, &clip, &e->o->pictures, 0, &plan, d);
+    if (rc < 0)
+        return rc;
+    const bool heard = clip.has_sound && hears(e);
+    const char *sound = !clip.has_sound ? "none" : heard ? "sound" : "ignored";
+    json_t *j = json_pack("{s:s}", "sound", sound);
+    cli_json_set(j, "file", sn_json_text(file, strlen(file)));
+    cli_video_json(j, &plan);
+    json_array_append_new(e->lists[CLI_VIDEO], j);
+    e->n_tokens += plan.n_tokens;
+    if (!e->o->json) {
+        cli_video_print(stdout, file, &plan);
+        printf(clip.has_sound && !heard ? "; its sound is left out\n" : "\n");
+    }
+    return heard ? estimate_sound(e, file, d) : 0;
+}
+
+static int estimate_all(struct estimate *e, struct sn_diag *d)
+{
+    static int (*const by_kind[])(struct estimate *e, const char *file, struct sn_diag *d) = {
+        [CLI_PICTURE] = estimate_picture, [CLI_SOUND] = estimate_sound, [CLI_VIDEO] = estimate_video};
+    const struct cli_picture_opts *o = &e->o->pictures;
+    int rc = cli_pictures_start(o, &e->p, d);
+    if (rc == 0)
+        rc = open_mmproj(e, d);
     if (rc == 0)
         rc = read_context(e, d);
-    for (size_t i = 0; i < e->o->pictures.n_images && rc == 0; i++) {
-        struct sn_vision_plan plan;
-        const char *file = e->o->pictures.files[i].path;
-        rc = cli_picture_plan(e->p.sandbox, &e->pre, file, e->o->pictures.max_tokens, &plan, d);
-        if (rc < 0)
-            break;
-        e->n_tokens += plan.n_tokens;
-        if (e->o->json)
-            json_array_append_new(list, picture_json(file, &plan));
-        else
-            print_picture(file, &plan);
-    }
-    if (rc < 0 || !e->o->json) {
-        json_decref(list);
-    } else {
-        json_t *j = json_object();
-        cli_json_set(j, "pictures", list);
-        cli_json_set(j, "tokens", json_integer((json_int_t)e->n_tokens));
-        if (e->n_ctx)
-            cli_json_set(j, "context", json_integer((json_int_t)e->n_ctx));
-        return cli_json_print(j, d);
-    }
-    if (rc == 0 && e->n_ctx)
-        printf("%zu tokens of a context of %llu\n", e->n_tokens, (unsigned long long)e->n_ctx);
+    for (size_t i = 0; i < o->n_files && rc == 0; i++)
+        rc = by_kind[o->files[i].kind](e, o->files[i].path, d);
     return rc;
+}
+
+static int print(struct estimate *e, struct sn_diag *d)
+{
+    static const char *const keys[] = {
+        [CLI_PICTURE] = "pictures", [CLI_SOUND] = "sounds", [CLI_VIDEO] = "videos"};
+    if (!e->o->json) {
+        if (e->n_ctx)
+            printf("%zu tokens of a context of %llu\n", e->n_tokens, (unsigned long long)e->n_ctx);
+        return 0;
+    }
+    json_t *j = json_object();
+    for (size_t i = 0; i < SN_COUNT(keys); i++)
+        if (i == CLI_PICTURE || json_array_size(e->lists[i]))
+            cli_json_set(j, keys[i], json_incref(e->lists[i]));
+    cli_json_set(j, "tokens", json_integer((json_int_t)e->n_tokens));
+    if (e->n_ctx)
+        cli_json_set(j, "context", json_integer((json_int_t)e->n_ctx));
+    return cli_json_print(j, d);
 }
 
 /* Too many tokens is an answer, and a status that scripts can trust. */
@@ -122,10 +193,17 @@ static int run(const struct estimate_opts *o)
     struct sn_diag d;
     sn_diag_init(&d);
     cli_catch_interrupt();
-    int rc = estimate(&e, &d);
+    for (size_t i = 0; i < SN_COUNT(e.lists); i++)
+        e.lists[i] = json_array();
+    int rc = estimate_all(&e, &d);
+    if (rc == 0)
+        rc = print(&e, &d);
     if (rc == 0 && e.n_ctx && e.n_tokens > e.n_ctx)
-        rc = sn_fail(&d, SN_ELIMIT, "the pictures are %zu tokens; the context is %llu (--image-tokens makes "
-                     "them smaller)", e.n_tokens, (unsigned long long)e.n_ctx);
+        rc = sn_fail(&d, SN_ELIMIT, "the media are %zu tokens; the context is %llu (--image-tokens makes "
+                     "pictures smaller)", e.n_tokens, (unsigned long long)e.n_ctx);
+    for (size_t i = 0; i < SN_COUNT(e.lists); i++)
+        json_decref(e.lists[i]);
+    sn_gguf_free(&e.mmproj);
     cli_pictures_close(&e.p);
     return rc < 0 ? cli_report(&d) : CLI_OK;
 }
@@ -137,23 +215,29 @@ int cmd_estimate(int argc, char **argv)
         .command = "estimate",
         .synopsis = "-m MMPROJ --image FILE... | -m MODEL --mmproj MMPROJ --image FILE...",
         .about =
-            "What pictures would cost: the size at which the model sees each, in how many views (tiles\n"
-            "and an overview), and how many tokens that makes, without marks between them. Nothing\n"
-            "is run. With --mmproj, -m is the language model, and its context is compared.",
+            "What media would cost: the size at which the model sees each picture, in how many views\n"
+            "(tiles and an overview), the length and windows of each recording, the frames of each video,\n"
+            "and how many tokens that makes, without marks between them. Nothing is run. With\n"
+            "--mmproj, -m is the language model, and its context is compared.",
         .examples =
             "  sensorium estimate -m smolvlm.mmproj.gguf --image photo.jpg\n"
-            "  sensorium estimate -m smolvlm.gguf --mmproj smolvlm.mmproj.gguf --image a.jpg --image b.jpg --json\n",
+            "  sensorium estimate -m smolvlm.gguf --mmproj smolvlm.mmproj.gguf --image a.jpg --image b.jpg --json\n"
+            "  sensorium estimate -m qwen2-vl.mmproj.gguf --video clip.mp4 --fps 1\n",
     };
     cli_add_model(&p, &o.model);
     cli_add_pictures(&p, &o.pictures);
+    cli_add_sounds(&p, &o.pictures);
+    cli_add_videos(&p, &o.pictures);
     cli_add(&p, (struct cli_option){0, "json", CLI_FLAG, &o.json, NULL, "the plan as JSON", 0, 0, NULL});
     int status = cli_parse(&p, argc, argv);
     if (status == CLI_GO)
         status = cli_check_model(&p, &o.model);
     if (status == CLI_GO && p.n_args)
         status = cli_usage(&p, "unexpected argument '%s'", p.args[0]);
-    if (status == CLI_GO && !o.pictures.n_images)
-        status = cli_usage(&p, "no picture: --image FILE is needed");
+    if (status == CLI_GO && !o.pictures.n_files)
+        status = cli_usage(&p, "no medium: --image, --audio or --video FILE is needed");
+    if (status == CLI_GO)
+        status = cli_check_media(&p, &o.pictures);
     if (status == CLI_GO)
         status = run(&o);
     cli_picture_opts_fini(&o.pictures);

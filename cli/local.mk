@@ -5,7 +5,7 @@ cli_libcli_a_SOURCES = \
   cli/answer.c cli/answer.h \
   cli/bandwidth.c cli/bandwidth.h \
   cli/cmd_ask.c \
-  cli/bench_image.c cli/bench_image.h \
+  cli/bench_media.c cli/bench_media.h \
   cli/cmd_bench.c \
   cli/cmd_chat.c \
   cli/cmd_convert.c \

@@ -55,6 +55,24 @@ int cli_sound_listen(struct sn_sandbox *sandbox, struct sn_hearing *hearing, con
     return rc;
 }
 
+int cli_sound_count(struct sn_sandbox *sandbox, const char *path, uint64_t *n_samples, struct sn_diag *d)
+{
+    enum { PIECE = 1 << 16 };
+    struct stream s;
+    size_t got = 1;
+    int rc = open_stream(sandbox, path, &s, d);
+    if (rc < 0)
+        return rc;
+    float *pcm = sn_malloc_array(PIECE, sizeof *pcm);
+    if (!pcm)
+        rc = sn_fail(d, SN_ENOMEM, "%s: no memory for its sound", path);
+    for (*n_samples = 0; rc == 0 && got; *n_samples += got)
+        rc = sn_sound_read(s.sound, pcm, PIECE, &got, d);
+    sn_free(pcm);
+    close_stream(&s);
+    return rc;
+}
+
 /* --- for models that do not hear --- */
 
 int cli_transcriber_open(struct sn_device *dev, const char *model, struct sn_transcriber **out,

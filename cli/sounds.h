@@ -13,6 +13,9 @@ struct sn_transcriber;
 int cli_sound_listen(struct sn_sandbox *sandbox, struct sn_hearing *hearing, const char *path,
                      struct sn_listened *out, struct sn_diag *d);
 
+/* How long a file is: it is decoded, nothing more. */
+int cli_sound_count(struct sn_sandbox *sandbox, const char *path, uint64_t *n_samples, struct sn_diag *d);
+
 /* A Whisper model, by name or file, for the sounds of a model that does not hear. */
 int cli_transcriber_open(struct sn_device *dev, const char *model, struct sn_transcriber **out,
                          struct sn_diag *d);

@@ -265,6 +265,14 @@ int sn_audio_tower_open(struct sn_device *dev, const struct sn_gguf *file,
     return 0;
 }
 
+int sn_audio_file_rows(const struct sn_gguf *file, uint32_t *n_rows, struct sn_diag *d)
+{
+    struct sn_audio_hparams h = {0};
+    const int rc = sn_audio_hparams_read(file, &h, d);
+    *n_rows = h.pool ? h.n_positions / 2 : h.n_positions;
+    return rc;
+}
+
 void sn_audio_tower_free(struct sn_audio_tower **tp)
 {
     struct sn_audio_tower *t = *tp;

@@ -17,6 +17,9 @@ int sn_audio_tower_open(struct sn_device *dev, const struct sn_gguf *file,
                         struct sn_audio_tower **out, struct sn_diag *d);
 void sn_audio_tower_free(struct sn_audio_tower **tp);
 
+/* Rows that a window becomes, without loading anything. Errors as those of sn_audio_tower_open(). */
+int sn_audio_file_rows(const struct sn_gguf *file, uint32_t *n_rows, struct sn_diag *d);
+
 uint32_t sn_audio_tower_n_mels(const struct sn_audio_tower *t);
 uint32_t sn_audio_tower_width(const struct sn_audio_tower *t);   /* columns of what comes out */
 uint32_t sn_audio_tower_n_frames(const struct sn_audio_tower *t);/* of a window: 3000 */

@@ -306,6 +306,16 @@ int sn_projector_open(struct sn_device *dev, const struct sn_gguf *file, enum sn
     return 0;
 }
 
+int sn_projector_file_stack(const struct sn_gguf *file, uint32_t *n_rows, const char **kind,
+                            struct sn_diag *d)
+{
+    struct sn_projector p = {0};
+    int rc = find_kind(file, SN_SENSE_HEARING, &p, d);
+    if (rc < 0) return rc;
+    *kind = p.kind->name;
+    return sn_projector_stack(file, p.kind, n_rows, d);
+}
+
 static void free_norm(struct sn_device *dev, struct sn_norm *n)
 {
     if (n->w) sn_device_release(dev, n->w);

@@ -16,6 +16,9 @@ enum sn_sense { SN_SENSE_SIGHT, SN_SENSE_HEARING };
  * may be closed. -SN_EUNSUPPORTED: a kind that nothing here knows (the text lists those known). */
 int sn_projector_open(struct sn_device *dev, const struct sn_gguf *file, enum sn_sense sense,
                       struct sn_projector **out, struct sn_diag *d);
+/* Of a file's projector for sound: how many rows become one, and its kind; nothing is loaded. */
+int sn_projector_file_stack(const struct sn_gguf *file, uint32_t *n_rows, const char **kind,
+                            struct sn_diag *d);
 void sn_projector_free(struct sn_projector **pp);
 
 const char *sn_projector_kind(const struct sn_projector *p);  /* "mlp", "idefics3", ... */

@@ -31,6 +31,9 @@ struct sn_projector_kind {
     enum sn_sense sense;
     int (*load)(const struct sn_taker *t, struct sn_projector *p);
 };
+/* Rows of sound that become one. */
+int sn_projector_stack(const struct sn_gguf *file, const struct sn_projector_kind *kind, uint32_t *out,
+                       struct sn_diag *d);
 
 struct sn_projector {
     struct sn_device *dev;

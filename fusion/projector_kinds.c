@@ -9,13 +9,19 @@
 
 enum { SIDE_MAX = 16 };
 
-static int side_of(const struct sn_taker *t, const char *key, uint32_t fallback, uint32_t *out)
+static int file_side(const struct sn_gguf *file, const char *key, uint32_t fallback, uint32_t *out,
+                     struct sn_diag *d)
 {
     uint64_t v = fallback;
     int rc = 0;
-    if (sn_gguf_find(t->file, key)) rc = sn_gguf_get_u64(t->file, key, 1, SIDE_MAX, &v, t->d);
+    if (sn_gguf_find(file, key)) rc = sn_gguf_get_u64(file, key, 1, SIDE_MAX, &v, d);
     *out = (uint32_t)v;
     return rc;
+}
+
+static int side_of(const struct sn_taker *t, const char *key, uint32_t fallback, uint32_t *out)
+{
+    return file_side(t->file, key, fallback, out, t->d);
 }
 
 static int take_norm(const struct sn_taker *t, size_t n, bool rms, float eps, struct sn_norm *out,
@@ -129,11 +135,21 @@ static int load_idefics2(const struct sn_taker *t, struct sn_projector *p)
 
 /* --- hearing --- */
 
+static int load_ultravox(const struct sn_taker *t, struct sn_projector *p);
+
+int sn_projector_stack(const struct sn_gguf *file, const struct sn_projector_kind *kind, uint32_t *out,
+                       struct sn_diag *d)
+{
+    *out = 1;
+    if (kind->load != load_ultravox) return 0;
+    return file_side(file, "clip.audio.projector.stack_factor", 8, out, d);
+}
+
 /* Stacked frames, SwiGLU whose second half is the gate (Ultravox v0.5). */
 static int load_ultravox(const struct sn_taker *t, struct sn_projector *p)
 {
     size_t n_mid = 0;
-    int rc = side_of(t, "clip.audio.projector.stack_factor", 8, &p->side);
+    int rc = sn_projector_stack(t->file, p->kind, &p->side, t->d);
     const size_t n_in = (size_t)p->width_in * p->side;
     p->gather = SN_GATHER_RUN;
     p->act = SN_ACT_SILU;

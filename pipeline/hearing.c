@@ -18,6 +18,55 @@ struct sn_hearing {
     bool cuts; /* the encoder runs on the frames that hold sound: there is nothing behind them */
 };
 
+/* --- what a recording becomes --- */
+
+/* Rows of the encoder that hold sound: two frames are one, or four where pairs are pooled (and so a
+ * window has less than half as many rows as frames). */
+static size_t rows_of_frames(size_t window_rows, size_t n_frames)
+{
+    const size_t n = (n_frames + 1) / 2;
+    return window_rows < SN_MEL_FRAMES / 2 ? n / 2 : n;
+}
+
+static size_t rows_heard(const struct sn_hearing *h, size_t n_frames)
+{
+    return rows_of_frames(sn_audio_tower_n_rows(h->tower), n_frames);
+}
+
+/* Of n samples; the second convolution takes frames by twos. */
+static size_t frames_heard(bool cuts, size_t n)
+{
+    const size_t n_frames = sn_mel_frames(n);
+    return cuts ? n_frames + n_frames % 2 : n_frames;
+}
+
+static bool kind_cuts(const char *kind) { return !strcmp(kind, "ultravox"); }
+
+static int too_long(struct sn_diag *d)
+{
+    return sn_fail(d, SN_ELIMIT, "longer than %d minutes, the most that enters a prompt",
+                   SN_HEARING_WINDOWS / 2);
+}
+
+int sn_hearing_plan(const struct sn_gguf *file, uint64_t n_samples, struct sn_hearing_plan *out,
+                    struct sn_diag *d)
+{
+    uint32_t window_rows, stack;
+    const char *kind;
+    *out = (struct sn_hearing_plan){.seconds = (double)n_samples / SN_AUDIO_RATE};
+    int rc = sn_audio_file_rows(file, &window_rows, d);
+    if (rc == 0) rc = sn_projector_file_stack(file, &stack, &kind, d);
+    if (rc < 0) return rc;
+    if (n_samples > (uint64_t)SN_HEARING_WINDOWS * SN_MEL_SAMPLES) return too_long(d);
+    for (uint64_t n = n_samples, m; n; n -= m) {
+        m = sn_min(n, SN_MEL_SAMPLES);
+        const size_t rows = rows_of_frames(window_rows, frames_heard(kind_cuts(kind), m));
+        out->n_windows += rows > 0;
+        out->n_tokens += (rows + stack - 1) / stack;
+    }
+    return 0;
+}
+
 /* --- open, close --- */
 
 static int check_shapes(const struct sn_hearing *h, const char *path, struct sn_diag *d)
@@ -50,7 +99,7 @@ int sn_hearing_open(struct sn_device *dev, const char *path, struct sn_pool *poo
         sn_hearing_free(&h);
         return rc;
     }
-    h->cuts = !strcmp(sn_projector_kind(h->projector), "ultravox");
+    h->cuts = kind_cuts(sn_projector_kind(h->projector));
     *out = h;
     return 0;
 }
@@ -94,31 +143,19 @@ static int read_window(const struct sn_sound_reader *in, float *pcm, size_t *n, 
     return rc;
 }
 
-/* Rows of the encoder that hold sound: two frames are one, or four where pairs are pooled. */
-static size_t rows_heard(const struct sn_hearing *h, size_t n_frames)
-{
-    const size_t n = (n_frames + 1) / 2;
-    return sn_audio_tower_n_rows(h->tower) < SN_MEL_FRAMES / 2 ? n / 2 : n;
-}
-
 static int add_window(const struct sn_hearing *h, const float *pcm, size_t n, size_t *cap,
                       struct sn_listened *out, struct sn_diag *d)
 {
     const size_t n_mels = out->n_mels, size = n_mels * SN_MEL_FRAMES;
-    size_t n_heard = sn_mel_frames(n);
-    if (out->n_windows == SN_HEARING_WINDOWS)
-        return sn_fail(d, SN_ELIMIT, "longer than %d minutes, the most that enters a prompt",
-                       SN_HEARING_WINDOWS / 2);
+    const size_t n_heard = frames_heard(h->cuts, n);
+    if (out->n_windows == SN_HEARING_WINDOWS) return too_long(d);
     if (!sn_grow((void **)&out->mel, cap, (out->n_windows + 1) * size, sizeof *out->mel))
         return sn_fail(d, SN_ENOMEM, "%zu windows of sound", out->n_windows + 1);
     float *mel = out->mel + out->n_windows * size;
     const int rc = sn_mel_window(h->mel, pcm, n, SN_MEL_FRAMES, h->pool, mel, d);
     if (rc < 0) return rc;
-    if (h->cuts) {
-        n_heard += n_heard % 2; /* the second convolution takes frames by twos */
-        for (size_t i = 0; i < n_mels; i++)
-            memset(mel + i * SN_MEL_FRAMES + n_heard, 0, (SN_MEL_FRAMES - n_heard) * sizeof *mel);
-    }
+    for (size_t i = 0; h->cuts && i < n_mels; i++)
+        memset(mel + i * SN_MEL_FRAMES + n_heard, 0, (SN_MEL_FRAMES - n_heard) * sizeof *mel);
     out->n_heard[out->n_windows] = n_heard;
     out->n_windows += rows_heard(h, n_heard) > 0;
     return 0;

@@ -9,8 +9,18 @@
 #include "fusion/projector.h"
 #include "pipeline/cutter.h"
 
+struct sn_gguf;
 struct sn_pool;
 struct sn_hearing;
+
+/* What a recording would cost, from an mmproj file alone: nothing is loaded. Errors as those of
+ * sn_hearing_open() and sn_hearing_listen(). */
+struct sn_hearing_plan {
+    double seconds;
+    size_t n_windows, n_tokens;
+};
+int sn_hearing_plan(const struct sn_gguf *file, uint64_t n_samples, struct sn_hearing_plan *out,
+                    struct sn_diag *d);
 
 /* Opens the ears of a model's "mmproj" file. The device must outlive it; `pool` (may be NULL) makes
  * the spectrograms. A file without an audio tower is -SN_ENOENT. */

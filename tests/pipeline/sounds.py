@@ -120,6 +120,33 @@ def ask(tmp):
               f"{name}: ask -v says {done.stderr.decode()!r}")
 
 
+def estimate(tmp):
+    """As many tokens as rows come, whatever the length; a status when they do not fit."""
+    files = (TONES, write_wav(tmp / "odd.wav", 3 * RATE + 77), write_wav(tmp / "two.wav", WINDOW + 5000),
+             write_wav(tmp / "just.wav", WINDOW))
+    for name in HEARING:
+        for file in files:
+            rows = len(stage(name, file, "projector", tmp / "rows.npy"))
+            done = status(run("estimate", "-m", MODELS / f"{name}.mmproj.gguf", "--audio", file, "--json"), 0,
+                          f"{name}: estimate")
+            plan = json.loads(done.stdout)
+            check(plan["tokens"] == rows == plan["sounds"][0]["tokens"], f"{name}: {plan}, {rows} rows")
+            check(plan["sounds"][0]["windows"] == (2 if file.name == "two.wav" else 1), f"{name}: {plan}")
+    many = [a for _ in range(40) for a in ("--audio", TONES)]
+    done = run("estimate", "-m", MODELS / "ultravox.gguf", "--mmproj", MODELS / "ultravox.mmproj.gguf", *many)
+    status(done, 1, "estimate of 40 sounds")
+    check(b"the context is" in done.stderr, f"{done.stderr}")
+
+
+def bench(_):
+    for name in HEARING:
+        done = status(run("bench", "-m", MODELS / f"{name}.mmproj.gguf", "--audio", TONES, "--repeat", 2, "--json"),
+                      0, f"{name}: bench")
+        got = json.loads(done.stdout)
+        check(got["windows"] == 1 and got["seconds"] == 2.3 and got["tokens"] > 0 and got["windows_per_s"] > 0,
+              f"{name}: {got}")
+
+
 def order(tmp):
     """Sounds stand in the order in which they are given."""
     tail = write_wav(tmp / "tail.wav", RATE)
@@ -180,6 +207,9 @@ def refusals(tmp):
         (("ask", "-m", model, "--ctx", 64, "--audio", minute, "a"), "the context is 64"),
         (("encode", "-m", ears, "--audio", short, "-o", out), "short.wav"),
         (("encode", "-m", ears, "--audio", hour, "-o", out), "30 minutes"),
+        (("estimate", "-m", ears, "--audio", hour), "30 minutes"),
+        (("estimate", "-m", MODELS / "llava.mmproj.gguf", "--audio", TONES), "audio tower"),
+        (("bench", "-m", MODELS / "llava.mmproj.gguf", "--audio", TONES), "audio tower"),
         (("encode", "-m", MODELS / "llava.mmproj.gguf", "--audio", TONES, "-o", out), "audio tower"),
         (("logits", "-m", MODELS / "qwen2.gguf", "--mmproj", MODELS / "gemma3v.mmproj.gguf", "--audio", TONES,
           "-p", "a", "-o", out), "cannot hear"),
@@ -200,4 +230,4 @@ def refusals(tmp):
         status(run(*args), 2, f"{args}")
 
 
-main((encode, decode, windows, ask, order, transcript, refusals))
+main((encode, decode, windows, estimate, bench, ask, order, transcript, refusals))

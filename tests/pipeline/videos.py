@@ -187,7 +187,7 @@ def refusals(tmp):
         (("encode", "-m", qwen, "--video", CLIP, "--frames", 5, "-o", out), "in pairs"),
         (("encode", "-m", qwen, "--video", CLIP, "--frames", 40, "-o", out), "the video has 16"),
         (("encode", "-m", qwen, "--video", CLIP, "--fps", 30, "-o", out), "the video has 5"),
-        (("logits", "-m", llava, *ROOMY, "--video", CLIP, "-p", "<__media__> <__media__>", "-o", out),
+        (("logits", "-m", llava, *ROOMY, "--video", MUTE, "-p", "<__media__> <__media__>", "-o", out),
          "2 media markers"),
     )
     for args, word in cases:
