@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
-SCRIPTS = ("tests/pipeline/pictures.py", "tests/pipeline/sounds.py")
+SCRIPTS = ("tests/pipeline/pictures.py", "tests/pipeline/sounds.py", "tests/pipeline/videos.py")
 STAGES = ("pixels", "mel", "encoder", "projector", "logits")
 
 
@@ -29,12 +29,12 @@ def main():
         done = subprocess.run([sys.executable, TOP / script], capture_output=True, text=True, env=env, check=False)
         if done.returncode != 0:
             sys.exit(f"{script}:\n{done.stdout}{done.stderr}")
-        for family, rest in re.findall(r"^(\w+) +((?:(?:%s) .*))$" % "|".join(STAGES), done.stdout, re.M):
+        for family, rest in re.findall(r"^([\w-]+) +((?:(?:%s) .*))$" % "|".join(STAGES), done.stdout, re.M):
             for stage, value in re.findall(r"(%s) ([0-9.e+-]+)" % "|".join(STAGES), rest):
                 table.setdefault(family, {})[stage] = "" if value == "0.0e+00" else value  # not there
     lines = ["# Accuracy of what sees and hears", "", "Written by `bench/accuracy.py`; do not edit.", "",
-             "Tiny models of the full architectures with random F32 weights (tests/reference), real picture and",
-             "sound files, against Hugging Face transformers in float32. Pixels: largest difference in grey levels;",
+             "Tiny models of the full architectures with random F32 weights (tests/reference), real picture,",
+             "sound and video files, against Hugging Face transformers in float32. Pixels: largest difference in grey levels;",
              "mel: largest difference; encoder, projector: 1 - cosine of the worst row; logits: largest difference",
              "over their standard deviation. Greedy continuations are the same.", "",
              "| family | " + " | ".join(STAGES) + " |", "|" + " --- |" * (len(STAGES) + 1)]

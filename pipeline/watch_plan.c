@@ -61,6 +61,9 @@ static int check_asked(const struct sn_clip *c, const struct sn_watch_cfg *cfg, 
     if (cfg->n_frames > c->n_frames)
         return sn_fail(d, SN_EINVAL, "%u frames: the video has %llu", cfg->n_frames,
                        (unsigned long long)c->n_frames);
+    if (way->fps > 0 && cfg->fps * c->seconds >= way->max + 1)
+        return sn_fail(d, SN_EINVAL, "%g frames a second are %.0f frames: this model looks at %u at "
+                       "most", cfg->fps, cfg->fps * c->seconds, way->max);
     if (cfg->n_frames % way->together)
         return sn_fail(d, SN_EINVAL, "%u frames: this model takes them in pairs", cfg->n_frames);
     if (cfg->n_frames > way->max && way->together > 1)

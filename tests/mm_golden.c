@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/mem.h"
+
 const char *const mm_families[] = {"llava", "idefics3", "qwen2vl", "qwen25vl", "gemma3v", "pixtral",
                                    "idefics2", NULL};
 const char *const mm_video_families[] = {"qwen2vl-video", "qwen25vl-video", "idefics3-video", NULL};
@@ -23,7 +25,7 @@ void mm_path(char *out, size_t size, const char *folder, const char *name)
 static void golden_file(char *out, size_t size, const char *family, const char *name)
 {
     char tail[256];
-    snprintf(tail, sizeof tail, "%s/%s", family, name);
+    snprintf(tail, sizeof tail, "%s%s%s", family ? family : "", family ? "/" : "", name);
     mm_path(out, size, "golden", tail);
 }
 
@@ -166,18 +168,21 @@ static void read_positions(const json_t *j, struct mm_golden *g)
                                         (int32_t)json_integer_value(json_array_get(rows[2], i))};
 }
 
+static size_t read_ids(const json_t *j, const char *key, int32_t *out, size_t max)
+{
+    const json_t *list = json_object_get(j, key);
+    const size_t n = json_array_size(list);
+    assert_true(n <= max);
+    for (size_t i = 0; i < n; i++) out[i] = (int32_t)json_integer_value(json_array_get(list, i));
+    return n;
+}
+
 static void read_lists(const json_t *j, struct mm_golden *g)
 {
-    const json_t *tokens = json_object_get(j, "tokens"), *greedy = json_object_get(j, "greedy");
-    g->n_tokens = json_array_size(tokens);
-    g->n_greedy = json_array_size(greedy);
-    assert_true(g->n_tokens <= MM_TOKENS_MAX && g->n_greedy <= 64);
-    for (size_t i = 0; i < g->n_tokens; i++)
-        g->tokens[i] = (int32_t)json_integer_value(json_array_get(tokens, i));
-    for (size_t i = 0; i < g->n_greedy; i++) {
-        g->greedy[i] = (int32_t)json_integer_value(json_array_get(greedy, i));
+    g->n_tokens = read_ids(j, "tokens", g->tokens, MM_TOKENS_MAX);
+    g->n_greedy = read_ids(j, "greedy", g->greedy, SN_COUNT(g->greedy));
+    for (size_t i = 0; i < g->n_greedy; i++)
         g->gaps[i] = (float)json_number_value(json_array_get(json_object_get(j, "gaps"), i));
-    }
     const json_t *spans = json_object_get(j, "spans");
     g->n_spans = json_array_size(spans);
     assert_true(g->n_spans <= MM_SPANS_MAX);
@@ -188,14 +193,28 @@ static void read_lists(const json_t *j, struct mm_golden *g)
     }
 }
 
-struct mm_golden *mm_golden_read(const char *family)
+static json_t *read_prompt(const char *family)
 {
     char path[512];
-    struct mm_golden *g = calloc(1, sizeof *g);
-    assert_non_null(g);
     golden_file(path, sizeof path, family, "prompt.json");
     json_t *j = json_load_file(path, 0, NULL);
     if (!j) fail_msg("%s: no JSON", path);
+    return j;
+}
+
+size_t mm_ids_read(const char *family, const char *key, int32_t *out, size_t max)
+{
+    json_t *j = read_prompt(family);
+    const size_t n = read_ids(j, key, out, max);
+    json_decref(j);
+    return n;
+}
+
+struct mm_golden *mm_golden_read(const char *family)
+{
+    struct mm_golden *g = calloc(1, sizeof *g);
+    assert_non_null(g);
+    json_t *j = read_prompt(family);
     copy_text(j, "model", g->model, sizeof g->model);
     copy_text(j, "mmproj", g->mmproj, sizeof g->mmproj);
     copy_text(j, "text", g->text, sizeof g->text);

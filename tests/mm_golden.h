@@ -20,7 +20,8 @@ struct mm_array {
     float *v;
     size_t shape[6], rank, n;
 };
-/* golden/<family>/<name>.npy; false, and *out empty, when there is no such file. */
+/* golden/<family>/<name>.npy, without a family golden/<name>.npy; false, and *out empty, when there is no
+ * such file. */
 bool mm_array_read(const char *family, const char *name, struct mm_array *out);
 void mm_array_free(struct mm_array *a);
 
@@ -54,6 +55,8 @@ struct mm_golden {
     float mean[3], scale[3]; /* of the pixels' levels: image_mean, image_std; scale 0: not said */
 };
 struct mm_golden *mm_golden_read(const char *family);
+/* A list of numbers in its prompt.json: how many; at most max. */
+size_t mm_ids_read(const char *family, const char *key, int32_t *out, size_t max);
 void mm_golden_free(struct mm_golden *g);
 /* The path of tests/reference/<folder>/<name>. */
 void mm_path(char *out, size_t size, const char *folder, const char *name);

@@ -1,5 +1,6 @@
 #include "tests/test.h"
 #include "tests/llm/golden.h"
+#include "tests/mm_golden.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -14,28 +15,14 @@ void golden_path(char *out, size_t size, const char *folder, const char *name, c
     assert_true(n > 0 && (size_t)n < size);
 }
 
-/* A float32 matrix in NumPy's format, version 1. */
-static void read_npy(const char *path, struct golden *g)
+static void read_logits(const char *name, struct golden *g)
 {
-    FILE *f = fopen(path, "rb");
-    assert_non_null(f);
-    unsigned char head[10];
-    char text[512];
-    assert_int_equal(fread(head, 1, sizeof head, f), sizeof head);
-    assert_memory_equal(head, "\x93NUMPY\x01", 7);
-    const size_t n = (size_t)head[8] | (size_t)head[9] << 8;
-    assert_true(n < sizeof text);
-    assert_int_equal(fread(text, 1, n, f), n);
-    text[n] = '\0';
-    assert_non_null(strstr(text, "'<f4'"));
-    const char *shape = strstr(text, "'shape': (");
-    assert_non_null(shape);
-    assert_int_equal(sscanf(shape, "'shape': (%zu, %zu)", &g->n_rows, &g->n_vocab), 2);
-    g->logits = calloc(g->n_rows * g->n_vocab, sizeof *g->logits);
-    assert_non_null(g->logits);
-    assert_int_equal(fread(g->logits, sizeof *g->logits, g->n_rows * g->n_vocab, f),
-                     g->n_rows * g->n_vocab);
-    fclose(f);
+    struct mm_array a;
+    assert_true(mm_array_read(NULL, name, &a));
+    assert_int_equal(a.rank, 2);
+    g->logits = a.v;
+    g->n_rows = a.shape[0];
+    g->n_vocab = a.shape[1];
 }
 
 static size_t read_ids(const json_t *list, int32_t *out, size_t max)
@@ -73,8 +60,7 @@ struct golden *golden_read(const char *name)
     assert_in_range(g->n_prompts, 1, 8);
     for (size_t i = 0; i < g->n_prompts; i++) read_prompt(json_array_get(prompts, i), &g->prompts[i]);
     json_decref(j);
-    golden_path(path, sizeof path, "golden", name, ".npy");
-    read_npy(path, g);
+    read_logits(name, g);
     return g;
 }
 

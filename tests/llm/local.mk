@@ -3,7 +3,7 @@ check_PROGRAMS += tests/llm/test_families
 TESTS += tests/llm/test_families
 LLM_TEST_SUPPORT = \
   tests/test.h \
-  tests/llm/golden.c tests/llm/golden.h \
+  tests/llm/golden.c tests/llm/golden.h tests/mm_golden.c tests/mm_golden.h \
   tests/llm/naive_device.c tests/llm/naive_device.h
 tests_llm_test_families_SOURCES = tests/llm/test_families.c $(LLM_TEST_SUPPORT)
 tests_llm_test_families_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)

@@ -30,3 +30,10 @@ dist_check_SCRIPTS += tests/pipeline/sounds.py
 TESTS += tests/pipeline/sounds.py
 dist_check_SCRIPTS += tests/pipeline/videos.py
 TESTS += tests/pipeline/videos.py
+
+check_PROGRAMS += tests/pipeline/test_watch
+TESTS += tests/pipeline/test_watch
+EXTRA_DIST += tests/pipeline/frames.txt tests/reference/video_frames.py
+tests_pipeline_test_watch_SOURCES = tests/pipeline/test_watch.c $(MM_GOLDEN)
+tests_pipeline_test_watch_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
+tests_pipeline_test_watch_LDADD = $(LIBPIPELINE) $(LIBMEDIA) $(TEST_LIBS)

@@ -215,3 +215,21 @@ EXTRA_DIST += \
     tests/reference/hf/qwen2vl/processor_config.json \
     tests/reference/hf/qwen2vl/tokenizer.json \
     tests/reference/hf/qwen2vl/tokenizer_config.json
+EXTRA_DIST += \
+    tests/reference/mm_video.py \
+    tests/reference/media/clip.mp4 \
+    tests/reference/golden/qwen2vl-video/encoder.npy \
+    tests/reference/golden/qwen2vl-video/logits.npy \
+    tests/reference/golden/qwen2vl-video/pixels_0.npy \
+    tests/reference/golden/qwen2vl-video/projector.npy \
+    tests/reference/golden/qwen2vl-video/prompt.json \
+    tests/reference/golden/qwen25vl-video/encoder.npy \
+    tests/reference/golden/qwen25vl-video/logits.npy \
+    tests/reference/golden/qwen25vl-video/pixels_0.npy \
+    tests/reference/golden/qwen25vl-video/projector.npy \
+    tests/reference/golden/qwen25vl-video/prompt.json \
+    tests/reference/golden/idefics3-video/encoder.npy \
+    tests/reference/golden/idefics3-video/logits.npy \
+    tests/reference/golden/idefics3-video/pixels_0.npy \
+    tests/reference/golden/idefics3-video/projector.npy \
+    tests/reference/golden/idefics3-video/prompt.json
