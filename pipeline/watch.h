@@ -81,7 +81,8 @@ int sn_watch(struct sn_sight *s, const struct sn_watch_plan *plan, struct sn_vid
 
 /* How many media it is in a prompt: 1, or one for each frame. */
 size_t sn_watched_n_media(const struct sn_watched *w);
-/* Medium i of them; it points into *w, which stays where it is. Equal ids mean equal features: ids from `id` to `id` + n_media - 1 are taken. */
+/* Medium i of them; it points into *w, which stays where it is. Equal ids mean equal features: ids from
+ * `id` to `id` + n_media - 1 are taken. */
 struct sn_medium sn_watched_medium(const struct sn_watched *w, const char *kind, size_t i, uint64_t id);
 
 #endif

@@ -45,15 +45,17 @@ struct line {
 
 static bool read_line(FILE *f, struct line *l)
 {
-    return fscanf(f, "%15s %llu %lf %15s %lf %llu %llu %llu %llu", l->way, &l->total, &l->fps, l->asked, &l->value,
-                  &l->n, &l->first, &l->last, &l->sum) == 9;
+    return fscanf(f, "%15s %llu %lf %15s %lf %llu %llu %llu %llu", l->way, &l->total, &l->fps, l->asked,
+                  &l->value, &l->n, &l->first, &l->last, &l->sum) == 9;
 }
 
 static struct sn_watch_plan plan_of(const struct line *l)
 {
     struct sn_diag d;
     struct sn_watch_plan p;
-    const char *family = !strcmp(l->way, "pairs") ? "qwen2vl_merger" : !strcmp(l->way, "told") ? "idefics3" : "mlp";
+    const char *family = !strcmp(l->way, "pairs")  ? "qwen2vl_merger"
+                         : !strcmp(l->way, "told") ? "idefics3"
+                                                   : "mlp";
     const struct sn_clip clip = {.seconds = (double)l->total / l->fps, .fps = l->fps, .n_frames = l->total,
                                  .width = 64, .height = 48};
     struct sn_watch_cfg cfg = {0};
