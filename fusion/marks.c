@@ -152,6 +152,7 @@ static const struct sn_marks marks[] = {
      .lay = lay_views},
     {.kind = "idefics2", .placeholder = "<image>", .lay = lay_idefics2},
     {.kind = "ultravox", .placeholder = "<|audio|>", .lay = lay_views},
+    {.kind = "voxtral", .placeholder = "[BEGIN_AUDIO][AUDIO]", .before = "[BEGIN_AUDIO]", .lay = lay_views},
     {.kind = "qwen2a", .placeholder = "<|audio_bos|><|AUDIO|><|audio_eos|>",
      .before = "<|audio_bos|>", .after = "<|audio_eos|>", .lay = lay_views},
 };

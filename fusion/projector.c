@@ -197,7 +197,8 @@ static int run_steps(const struct sn_projector *p, const struct sn_views *v, str
     int rc = run_gather(p, v, r, d);
     if (rc < 0) return rc;
     run_norm(p, &p->mid_norm, r);
-    rc = run_linear(p, &p->first, r, d);
+    if (p->merge.w) rc = run_linear(p, &p->merge, r, d);
+    if (rc == 0) rc = run_linear(p, &p->first, r, d);
     if (rc < 0 || !p->second.w) return rc;
     if (p->gated) rc = run_gate(p, r, d);
     if (rc < 0) return rc;
@@ -329,6 +330,7 @@ void sn_projector_free(struct sn_projector **pp)
     free_norm(p->dev, &p->norm);
     free_norm(p->dev, &p->mid_norm);
     free_norm(p->dev, &p->second_norm);
+    sn_linear_fini(p->dev, &p->merge);
     sn_linear_fini(p->dev, &p->first);
     sn_linear_fini(p->dev, &p->second);
     sn_resampler_free(&p->resampler);

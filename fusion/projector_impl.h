@@ -4,6 +4,7 @@
  *     norm          of every row that the encoder gave
  *     gather        `side` x `side` neighbours become one row, side by side or their mean
  *     mid norm      of those rows
+ *     merge         linear
  *     first         linear, then an activation (with `gated`: of two halves)
  *     second norm
  *     second        linear
@@ -45,7 +46,7 @@ struct sn_projector {
     uint32_t side;
     enum sn_act act;
     bool gated;              /* act(second half) * first half */
-    struct sn_linear first, second; /* second.w NULL: none */
+    struct sn_linear merge, first, second; /* merge.w, second.w NULL: none */
     struct sn_resampler *resampler; /* it alone, and no steps; or NULL */
 };
 

@@ -3,6 +3,7 @@
 #include "fusion/projector_impl.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "model/gguf.h"
@@ -111,12 +112,32 @@ static int load_qwen25vl(const struct sn_taker *t, struct sn_projector *p)
     return load_merger(t, p, true);
 }
 
+/* Mistral 3: blocks of patches become one row each first. In the file's matrix the columns of a channel
+ * stand together, in a gathered row those of a patch. */
+static int take_merger(const struct sn_taker *t, struct sn_projector *p)
+{
+    const size_t e = p->width_in;
+    float *w = NULL;
+    int rc = side_of(t, "clip.vision.spatial_merge_size", 2, &p->side);
+    const size_t k = (size_t)p->side * p->side, n = e * e * k;
+    if (rc == 0) rc = take_norm(t, e, true, p->eps, &p->norm, "mm.input_norm");
+    if (rc == 0) rc = sn_take_floats(t, n, true, &w, "mm.patch_merger.weight");
+    if (rc < 0) return rc;
+    float *turned = sn_malloc_array(n, sizeof *turned);
+    for (size_t i = 0; turned && i < n; i++)
+        turned[i / (e * k) * (e * k) + i % k * e + i % (e * k) / k] = w[i];
+    rc = turned ? sn_take_matrix(t, turned, NULL, e, e * k, &p->merge)
+                : sn_fail(t->d, SN_ENOMEM, "fusion: a matrix of %zu x %zu", e, e * k);
+    p->gather = SN_GATHER_BLOCK;
+    sn_free(w);
+    sn_free(turned);
+    return rc;
+}
+
 static int load_pixtral(const struct sn_taker *t, struct sn_projector *p)
 {
-    if (sn_take_find(t, "mm.patch_merger.weight"))
-        return sn_fail(t->d, SN_EUNSUPPORTED, "%s: a patch merger before Pixtral's projector",
-                       sn_gguf_name(t->file));
-    return take_mlp(t, p, p->width_in, "mm.1", "mm.2");
+    const int rc = sn_take_find(t, "mm.patch_merger.weight") ? take_merger(t, p) : 0;
+    return rc < 0 ? rc : take_mlp(t, p, p->width_in, "mm.1", "mm.2");
 }
 
 static int load_internvl(const struct sn_taker *t, struct sn_projector *p)
@@ -135,14 +156,12 @@ static int load_idefics2(const struct sn_taker *t, struct sn_projector *p)
 
 /* --- hearing --- */
 
-static int load_ultravox(const struct sn_taker *t, struct sn_projector *p);
-
 int sn_projector_stack(const struct sn_gguf *file, const struct sn_projector_kind *kind, uint32_t *out,
                        struct sn_diag *d)
 {
-    *out = 1;
-    if (kind->load != load_ultravox) return 0;
-    return file_side(file, "clip.audio.projector.stack_factor", 8, out, d);
+    const uint32_t usual = !strcmp(kind->name, "ultravox") ? 8 : !strcmp(kind->name, "voxtral") ? 4 : 1;
+    *out = usual;
+    return usual == 1 ? 0 : file_side(file, "clip.audio.projector.stack_factor", usual, out, d);
 }
 
 /* Stacked frames, SwiGLU whose second half is the gate (Ultravox v0.5). */
@@ -165,6 +184,14 @@ static int load_ultravox(const struct sn_taker *t, struct sn_projector *p)
     return rc;
 }
 
+/* Stacked frames (Voxtral, arXiv 2507.13264). */
+static int load_voxtral(const struct sn_taker *t, struct sn_projector *p)
+{
+    const int rc = sn_projector_stack(t->file, p->kind, &p->side, t->d);
+    p->gather = SN_GATHER_RUN;
+    return rc < 0 ? rc : take_mlp(t, p, (size_t)p->width_in * p->side, "mm.a.mlp.1", "mm.a.mlp.2");
+}
+
 static int load_qwen2audio(const struct sn_taker *t, struct sn_projector *p)
 {
     return sn_take_linear(t, p->width, p->width_in, &p->first, "mm.a.fc");
@@ -180,6 +207,7 @@ const struct sn_projector_kind sn_projector_kinds[] = {
     {"internvl", SN_SENSE_SIGHT, load_internvl},
     {"idefics2", SN_SENSE_SIGHT, load_idefics2},
     {"ultravox", SN_SENSE_HEARING, load_ultravox},
+    {"voxtral", SN_SENSE_HEARING, load_voxtral},
     {"qwen2a", SN_SENSE_HEARING, load_qwen2audio},
 };
 const size_t sn_n_projector_kinds = SN_COUNT(sn_projector_kinds);

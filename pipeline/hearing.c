@@ -10,12 +10,24 @@
 #include "encoders/mel.h"
 #include "model/gguf.h"
 
+/* What a model hears of a window that sound fills only in part. */
+enum tail {
+    TAIL_UNHEARD, /* silence that is encoded, and not handed on */
+    TAIL_CUT,     /* nothing: the encoder runs on the frames that hold sound (Ultravox) */
+    TAIL_HEARD,   /* silence, like everything else (Voxtral) */
+};
+
+static enum tail kind_tail(const char *kind)
+{
+    return !strcmp(kind, "ultravox") ? TAIL_CUT : !strcmp(kind, "voxtral") ? TAIL_HEARD : TAIL_UNHEARD;
+}
+
 struct sn_hearing {
     struct sn_pool *pool;
     struct sn_audio_tower *tower;
     struct sn_projector *projector;
     struct sn_mel *mel;
-    bool cuts; /* the encoder runs on the frames that hold sound: there is nothing behind them */
+    enum tail tail;
 };
 
 /* --- what a recording becomes --- */
@@ -34,13 +46,11 @@ static size_t rows_heard(const struct sn_hearing *h, size_t n_frames)
 }
 
 /* Of n samples; the second convolution takes frames by twos. */
-static size_t frames_heard(bool cuts, size_t n)
+static size_t frames_heard(enum tail tail, size_t n)
 {
     const size_t n_frames = sn_mel_frames(n);
-    return cuts ? n_frames + n_frames % 2 : n_frames;
+    return tail == TAIL_HEARD ? SN_MEL_FRAMES : tail == TAIL_CUT ? n_frames + n_frames % 2 : n_frames;
 }
-
-static bool kind_cuts(const char *kind) { return !strcmp(kind, "ultravox"); }
 
 static int too_long(struct sn_diag *d)
 {
@@ -60,7 +70,7 @@ int sn_hearing_plan(const struct sn_gguf *file, uint64_t n_samples, struct sn_he
     if (n_samples > (uint64_t)SN_HEARING_WINDOWS * SN_MEL_SAMPLES) return too_long(d);
     for (uint64_t n = n_samples, m; n; n -= m) {
         m = sn_min(n, SN_MEL_SAMPLES);
-        const size_t rows = rows_of_frames(window_rows, frames_heard(kind_cuts(kind), m));
+        const size_t rows = rows_of_frames(window_rows, frames_heard(kind_tail(kind), m));
         out->n_windows += rows > 0;
         out->n_tokens += (rows + stack - 1) / stack;
     }
@@ -99,7 +109,7 @@ int sn_hearing_open(struct sn_device *dev, const char *path, struct sn_pool *poo
         sn_hearing_free(&h);
         return rc;
     }
-    h->cuts = kind_cuts(sn_projector_kind(h->projector));
+    h->tail = kind_tail(sn_projector_kind(h->projector));
     *out = h;
     return 0;
 }
@@ -147,14 +157,14 @@ static int add_window(const struct sn_hearing *h, const float *pcm, size_t n, si
                       struct sn_listened *out, struct sn_diag *d)
 {
     const size_t n_mels = out->n_mels, size = n_mels * SN_MEL_FRAMES;
-    const size_t n_heard = frames_heard(h->cuts, n);
+    const size_t n_heard = frames_heard(h->tail, n);
     if (out->n_windows == SN_HEARING_WINDOWS) return too_long(d);
     if (!sn_grow((void **)&out->mel, cap, (out->n_windows + 1) * size, sizeof *out->mel))
         return sn_fail(d, SN_ENOMEM, "%zu windows of sound", out->n_windows + 1);
     float *mel = out->mel + out->n_windows * size;
     const int rc = sn_mel_window(h->mel, pcm, n, SN_MEL_FRAMES, h->pool, mel, d);
     if (rc < 0) return rc;
-    for (size_t i = 0; h->cuts && i < n_mels; i++)
+    for (size_t i = 0; h->tail == TAIL_CUT && i < n_mels; i++)
         memset(mel + i * SN_MEL_FRAMES + n_heard, 0, (SN_MEL_FRAMES - n_heard) * sizeof *mel);
     out->n_heard[out->n_windows] = n_heard;
     out->n_windows += rows_heard(h, n_heard) > 0;

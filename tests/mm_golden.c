@@ -11,9 +11,9 @@
 #include "base/mem.h"
 
 const char *const mm_families[] = {"llava", "idefics3", "qwen2vl", "qwen25vl", "gemma3v", "pixtral",
-                                   "idefics2", NULL};
+                                   "mistral3v", "idefics2", NULL};
 const char *const mm_video_families[] = {"qwen2vl-video", "qwen25vl-video", "idefics3-video", NULL};
-const char *const mm_hearing_families[] = {"ultravox", "qwen2audio", NULL};
+const char *const mm_hearing_families[] = {"ultravox", "qwen2audio", "voxtral", NULL};
 
 void mm_path(char *out, size_t size, const char *folder, const char *name)
 {

@@ -233,3 +233,19 @@ EXTRA_DIST += \
     tests/reference/golden/idefics3-video/pixels_0.npy \
     tests/reference/golden/idefics3-video/projector.npy \
     tests/reference/golden/idefics3-video/prompt.json
+EXTRA_DIST += \
+    tests/reference/models/mistral3v.gguf \
+    tests/reference/models/mistral3v.mmproj.gguf \
+    tests/reference/models/voxtral.gguf \
+    tests/reference/models/voxtral.mmproj.gguf \
+    tests/reference/golden/mistral3v/encoder.npy \
+    tests/reference/golden/mistral3v/logits.npy \
+    tests/reference/golden/mistral3v/pixels_0.npy \
+    tests/reference/golden/mistral3v/pixels_1.npy \
+    tests/reference/golden/mistral3v/projector.npy \
+    tests/reference/golden/mistral3v/prompt.json \
+    tests/reference/golden/voxtral/encoder.npy \
+    tests/reference/golden/voxtral/logits.npy \
+    tests/reference/golden/voxtral/mel_0.npy \
+    tests/reference/golden/voxtral/projector.npy \
+    tests/reference/golden/voxtral/prompt.json

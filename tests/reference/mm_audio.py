@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import nn
 from transformers import (LlamaConfig, LlamaForCausalLM, Qwen2AudioConfig, Qwen2AudioProcessor,
-                          WhisperConfig, WhisperFeatureExtractor)
+                          VoxtralConfig, WhisperConfig, WhisperFeatureExtractor)
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from mm_common import Family, Medium, fast_tokenizer, with_added
 from mm_whisper import MEL_KEPT, encoder_tensors, sound
-from tiny_zoo import llama3_vocab, qwen_vocab, rope
+from tiny_zoo import llama3_vocab, mistral_vocab, qwen_vocab, rope
 
 FRAMES = 230    # of tones.wav
 STACK = 8
@@ -184,4 +184,55 @@ class Ultravox(Sound):
                        {"frames": FRAMES}, {"mel": np.asarray(inputs["mel"][0])})]
 
 
-FAMILIES = [Ultravox(), Qwen2Audio()]
+class Voxtral(Sound):
+    """Windows of 30 s are heard whole, silence included; 4 rows side by side. Its prompts are made by
+    mistral-common, which puts [BEGIN_AUDIO] before a sound."""
+    name, arch = "voxtral", "llama"
+    classes = ("VoxtralForConditionalGeneration",)
+    vocab = with_added(mistral_vocab(), ["[INST]", "[/INST]", "[AUDIO]", "[BEGIN_AUDIO]", "<pad>"])
+    marker, placeholder = "[BEGIN_AUDIO][AUDIO]", "[AUDIO]"
+    template = "[INST]<media>{0} {1}[/INST]{2}"
+    stack = 4
+
+    def config(self):
+        tokens = self.vocab["tokenizer.ggml.tokens"]
+        return VoxtralConfig(
+            audio_config=dict(num_mel_bins=128, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+                              intermediate_size=32 * self.stack, max_source_positions=1500),
+            text_config=dict(
+                model_type="llama", vocab_size=len(tokens), max_position_embeddings=512, hidden_size=32,
+                intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+                head_dim=16, rms_norm_eps=1e-5, tie_word_embeddings=False, rope_parameters=rope(10000.0)),
+            audio_token_id=tokens.index("[AUDIO]"))
+
+    def processor(self):
+        return types.SimpleNamespace(feature_extractor=WhisperFeatureExtractor(feature_size=128),
+                                     tokenizer=fast_tokenizer(self.vocab, "<pad>"))
+
+    def inputs(self, processor, prompt):
+        mel = processor.feature_extractor(sound(), sampling_rate=16000, padding=True, truncation=False,
+                                          pad_to_multiple_of=480000, return_tensors="pt")["input_features"]
+        ids = processor.tokenizer(prompt.replace("[AUDIO]", "[AUDIO]" * (1500 // self.stack)),
+                                  return_tensors="pt")
+        return {"input_ids": ids["input_ids"], "attention_mask": ids["attention_mask"], "input_features": mel}
+
+    def tower(self, cfg, weights):
+        tensors = encoder_tensors(weights, "model.audio_tower.")
+        for i in (1, 2):
+            tensors[f"mm.a.mlp.{i}.weight"] = weights[f"model.multi_modal_projector.linear_{i}.weight"]
+        audio = cfg.audio_config
+        keys = audio_keys(types.SimpleNamespace(
+            num_mel_bins=audio.num_mel_bins, d_model=audio.hidden_size, encoder_ffn_dim=audio.intermediate_size,
+            encoder_layers=audio.num_hidden_layers, encoder_attention_heads=audio.num_attention_heads),
+            cfg.text_config.hidden_size, "voxtral")
+        return {**keys, "audio.projector.stack_factor": self.stack}, tensors
+
+    def media(self, model, inputs):
+        got = model.get_audio_features(inputs["input_features"])
+        mel = inputs["input_features"][0]
+        return [Medium("tones.wav", got.last_hidden_state[0].numpy(), got.pooler_output.reshape(
+            -1, model.config.text_config.hidden_size).numpy(),
+                       {"frames": FRAMES, "rest_of_mel": rest_of_mel(mel)}, {"mel": mel[:, :MEL_KEPT].numpy()})]
+
+
+FAMILIES = [Ultravox(), Qwen2Audio(), Voxtral()]
