@@ -219,8 +219,6 @@ int cli_answer_check(const struct cli_parser *p, const struct cli_answer_opts *o
         status = cli_check_media(p, &o->pictures);
     if (status != CLI_GO)
         return status;
-    if (o->pictures.transcriber && o->raw)
-        return cli_usage(p, "--transcribe-with needs a chat prompt, not --raw");
     if (o->ids && o->json)
         return cli_usage(p, "--ids and --json exclude each other");
     if (o->sampling.cfg.n_logprobs && !o->json)

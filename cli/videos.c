@@ -69,9 +69,9 @@ void cli_video_json(json_t *to, const struct sn_watch_plan *p)
 void cli_video_print(FILE *to, const char *path, const struct sn_watch_plan *p)
 {
     sn_print_text(to, path, strlen(path), 200);
-    fprintf(to, ": %.2f s of video at %ux%u, %u frame%s (%.3g a second)%s as %ux%u: %zu tokens%s%s",
+    fprintf(to, ": %.2f s of video at %ux%u, %u frame%s (%.3g a second)%s, seen as %ux%u: %zu tokens%s%s",
             p->clip.seconds, p->clip.width, p->clip.height, p->n_frames, p->n_frames == 1 ? "" : "s", p->fps,
-            p->way == SN_WATCH_PAIRS ? " in pairs" : p->way == SN_WATCH_PICTURES ? " as pictures" : "",
+            p->way == SN_WATCH_PAIRS ? " in pairs" : p->way == SN_WATCH_PICTURES ? ", each a picture" : "",
             p->frame.scaled.w, p->frame.scaled.h, p->n_tokens, p->fewer ? " (fewer frames, to fit)" : "",
             p->smaller ? " (smaller frames, to fit)" : "");
 }

@@ -18,7 +18,8 @@ int cli_video_watch(struct sn_sandbox *sandbox, struct sn_sight *sight, const ch
 
 /* "frames": 8, "fps": ..., the same for a plan and for what came of it. */
 void cli_video_json(json_t *to, const struct sn_watch_plan *p);
-/* "3.20 s of video at 64x48, 6 frames (1.88 a second) as 112x84: 130 tokens" and why so few */
+/* "FILE: 3.20 s of video at 50x36, 6 frames (1.88 a second) in pairs, seen as 112x80: 420 tokens", and
+ * whether that is less than it would be with more room; no newline. */
 void cli_video_print(FILE *to, const char *path, const struct sn_watch_plan *p);
 const char *cli_track_name(enum cli_track t); /* "none", "sound", "transcript", "ignored" */
 

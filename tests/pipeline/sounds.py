@@ -227,8 +227,7 @@ def refusals(tmp):
                  ("encode", "-m", ears, "--image", TONES, "--audio", TONES, "-o", "x"),
                  ("logits", "-m", model, "--tokens", "1", "--audio", TONES, "-o", "x"),
                  ("generate", "-m", model, "--tokens", "1", "--audio", TONES),
-                 ("ask", "-m", model, "--transcribe-with", model, "a"),
-                 ("generate", "-m", TINY, "--raw", "--transcribe-with", model, "--audio", TONES, "-p", "a")):
+                 ("ask", "-m", model, "--transcribe-with", model, "a")):
         status(run(*args), 2, f"{args}")
 
 
