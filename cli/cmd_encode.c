@@ -180,7 +180,7 @@ int cmd_encode(int argc, char **argv)
     struct encode_opts o = {.stage = "projector"};
     struct cli_parser p = {
         .command = "encode",
-        .synopsis = "-m MMPROJ (--image FILE | --audio FILE | --video FILE) [--stage STAGE] -o FILE [OPTION]...",
+        .synopsis = "-m MMPROJ (--image | --audio | --video) FILE [--stage STAGE] -o FILE [OPTION]...",
         .about =
             "Runs a picture, a recording or a video through the first stages of a model that sees or\n"
             "hears and writes what one of them gave, as a NumPy array of 32-bit floats: the prepared\n"
