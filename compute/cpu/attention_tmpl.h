@@ -7,7 +7,7 @@
  * it sees in ascending order:
  *     s = (scale q) . k, an fma chain over the head; softcap(s); -inf where the row sees no key
  *     max' = max(max, s), alpha = e^(max - max'), p = e^(s - max')
- *     sum = sum alpha + (p added up by a fixed tree)
+ *     sum = sum alpha + p, in 16 lanes, added up by a fixed tree at the end
  *     acc = acc alpha, then an fma chain over the keys that the row sees: acc += p v
  * and y = acc / sum at the end. Exponentials are powers of two: log2(e) is multiplied into the
  * scale, or into the cap where there is one. Nothing of this depends on what other rows the tile
@@ -68,8 +68,8 @@ static void work_init(struct work *w, const struct sn_attn_tile *t)
     for (size_t i = 0; i < SN_ATTN_ROWS; i += 16) {
         vf_store(w->max + i, vf_set1(-INFINITY));
         vf_store(w->max_new + i, vf_set1(-INFINITY));
-        vf_store(w->sum + i, vf_set1(0));
     }
+    memset(w->sum, 0, t->n_rows * 16 * sizeof(float));
     memset(w->acc, 0, t->n_rows * w->at.ldv * sizeof(float));
 }
 
@@ -230,15 +230,15 @@ static void finish_scores(struct work *w, size_t i, const void *k_page)
     w->max_new[i] = w->max[i] > w->top[i] ? w->max[i] : w->top[i];
 }
 
-/* Scores to weights, and the row's sum. */
+/* Scores to weights, and the row's sums: every lane's. */
 static void weigh(struct work *w, size_t i, const void *v_page)
 {
     const struct sn_attn_tile *const t = w->t;
     float *const s = w->s + i * SN_KV_PAGE;
     const vf max = vf_set1(w->max[i]);
     vf p0 = vf_exp2(vf_sub(vf_load(s), max)), p1 = vf_exp2(vf_sub(vf_load(s + 16), max));
-    const float sum = vf_tree_sum(vf_add(p0, p1));
-    w->sum[i] = __builtin_fmaf(w->sum[i], w->alpha[i], sum);
+    float *const sum = w->sum + 16 * i;
+    vf_store(sum, vf_fma(vf_load(sum), vf_set1(w->alpha[i]), vf_add(p0, p1)));
     if (t->type != SN_KV_F32) {
         const float *const scale = scales_of(t->type, v_page, t->head_v);
         p0 = vf_mul(p0, vf_load(scale));
@@ -352,7 +352,7 @@ static void store_rows(const struct work *w)
     const size_t head = w->t->head_v;
     for (size_t i = 0; i < w->t->n_rows; i++) {
         const float *const acc = w->acc + i * w->at.ldv;
-        const vf sum = vf_set1(w->sum[i]);
+        const vf sum = vf_set1(vf_tree_sum(vf_load(w->sum + 16 * i)));
         float *const y = w->t->y[i];
         size_t c = 0;
         for (; head - c >= 16; c += 16)

@@ -116,7 +116,7 @@ static void kv_put(enum sn_kv_type type, void *k_page, void *v_page, size_t slot
 struct row {
     const struct sn_attn_tile *t;
     float *q, *acc; /* head_k scaled queries (I16: integers, under q_scale), head_v sums */
-    float q_scale, max, sum;
+    float q_scale, max, sum[16];
 };
 
 static void scale_query(struct row *r, const float *q)
@@ -194,10 +194,9 @@ static void attend_page(struct row *r, size_t page, size_t a, size_t b)
     /* two vectors of 16: the tree of 32 */
     const float top = tree_max(tmp, T), max = max_of(r->max, top);
     const float alpha = exp2_neg(r->max - max);
-    for (size_t i = 0; i < T; i++)
-        tmp[i] = p[i] = exp2_neg(s[i] - max);
+    for (size_t i = 0; i < T; i++) p[i] = exp2_neg(s[i] - max);
     r->max = max;
-    r->sum = fmaf(r->sum, alpha, tree_sum(tmp, T));
+    for (size_t l = 0; l < 16; l++) r->sum[l] = fmaf(r->sum[l], alpha, p[l] + p[l + 16]);
     for (size_t d = 0; d < t->head_v; d++)
         r->acc[d] *= alpha;
     if (t->type == SN_KV_I16)
@@ -209,7 +208,7 @@ static void attend_page(struct row *r, size_t page, size_t a, size_t b)
 static void attend(const struct sn_attn_tile *t)
 {
     for (size_t i = 0; i < t->n_rows; i++) {
-        struct row r = {t, t->scratch, t->scratch + t->head_k, 0, -INFINITY, 0};
+        struct row r = {t, t->scratch, t->scratch + t->head_k, 0, -INFINITY, {0}};
         const size_t lo = (size_t)t->lo[i], hi = (size_t)t->hi[i];
         scale_query(&r, t->q[i]);
         memset(r.acc, 0, t->head_v * sizeof *r.acc);
@@ -217,8 +216,9 @@ static void attend(const struct sn_attn_tile *t)
             const size_t first = page * T;
             attend_page(&r, page, lo > first ? lo - first : 0, hi - first < T ? hi - first : T);
         }
+        const float sum = tree_sum(r.sum, 16);
         for (size_t d = 0; d < t->head_v; d++)
-            t->y[i][d] = r.acc[d] / r.sum;
+            t->y[i][d] = r.acc[d] / sum;
     }
 }
 
