@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""A 12-megapixel photo to normalised tiles: ours beside Hugging Face's processors (and Pillow's resize).
+"""A 12-megapixel JPEG to normalised tiles: ours beside Pillow and Hugging Face's processors.
 
-usage: preprocess.py --tool BUILD/tests/encoders/preprocess_tool [--threads N] [--rounds N] [FAMILY...]
+usage: preprocess.py --tool BUILD/tests/encoders/preprocess_tool [--threads N] [--rounds N] [--out TABLE.md] [FAMILY...]
 
-Needs torch, torchvision, transformers, Pillow and numpy. Both start from decoded pixels; runs alternate,
-the medians are printed, and the least of each beside them, which a busy machine disturbs less.
+Needs torch, torchvision, transformers, Pillow and numpy. Both decode the file, ours in a sandbox, and prepare
+the pixels; runs alternate, medians are printed.
 """
 import argparse
-import os
 import statistics
 import subprocess
 import tempfile
@@ -44,10 +43,12 @@ def photo():
     return Image.fromarray(v.clip(0, 255).astype(np.uint8))
 
 
-def timed(f):
+def theirs_once(processor, path):
     start = time.perf_counter()
-    f()
-    return (time.perf_counter() - start) * 1e3
+    im = Image.open(path).convert("RGB")
+    decoded = time.perf_counter()
+    processor(im, return_tensors="pt")
+    return (decoded - start) * 1e3, (time.perf_counter() - decoded) * 1e3
 
 
 class Ours:
@@ -58,9 +59,9 @@ class Ours:
     def run(self):
         self.p.stdin.write("\n")
         self.p.stdin.flush()
-        ms, views, tokens = self.p.stdout.readline().split()
+        decode, prepare, views, tokens = self.p.stdout.readline().split()
         self.views, self.tokens = int(views), int(tokens)
-        return float(ms)
+        return float(decode), float(prepare)
 
     def close(self):
         self.p.stdin.close()
@@ -72,26 +73,25 @@ def main():
     parser.add_argument("--tool", required=True)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out")
     parser.add_argument("families", nargs="*", metavar="FAMILY")
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
-    im = photo()
-    print(f"{WIDTH}x{HEIGHT}, {a.threads} threads, medians of {a.rounds} (least), load {os.getloadavg()[0]:.1f}")
-    print("| family | views | tokens | ours, ms | Hugging Face, ms | ours / theirs |\n| --- | --- | --- | --- | --- | --- |")
-    with tempfile.NamedTemporaryFile(suffix=".ppm") as f:
-        im.save(f.name)
+    lines = ["| family | views | tokens | decode + prepare, ms | Pillow + Hugging Face, ms | ratio |",
+             "| --- | --- | --- | --- | --- | --- |"]
+    with tempfile.NamedTemporaryFile(suffix=".jpg") as f:
+        photo().save(f.name, quality=90)
         for family in a.families or PROCESSORS:
-            processor = PROCESSORS[family]()
-            ours = Ours(a.tool, family, a.threads, f.name)
-            mine, theirs = [], []
-            for k in range(a.rounds + 1):  # the first of each warms up
-                mine.append(ours.run())
-                theirs.append(timed(lambda: processor(im, return_tensors="pt")))
+            processor, ours = PROCESSORS[family](), Ours(a.tool, family, a.threads, f.name)
+            runs = [(*ours.run(), *theirs_once(processor, f.name)) for _ in range(a.rounds + 1)][1:]  # one warms up
             ours.close()
-            mine, theirs = mine[1:], theirs[1:]
-            m, t = statistics.median(mine), statistics.median(theirs)
-            print(f"| {family} | {ours.views} | {ours.tokens} | {m:.1f} ({min(mine):.1f}) | {t:.1f} ({min(theirs):.1f}) "
-                  f"| {m / t:.2f} ({min(mine) / min(theirs):.2f}) |", flush=True)
+            d, p, pillow, hf = (statistics.median(r[i] for r in runs) for i in range(4))
+            lines.append(f"| {family} | {ours.views} | {ours.tokens} | {d:.0f} + {p:.0f} | {pillow:.0f} + {hf:.0f} "
+                         f"| {(pillow + hf) / (d + p):.1f}x |")
+            print(lines[-1], flush=True)
+    if a.out:
+        with open(a.out, "w", encoding="utf-8") as f:
+            f.write("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -133,14 +133,13 @@ def errors(truth, said):
 
 
 class Ours:
-    name = "sensorium"
+    def __init__(self, a, options=()):
+        self.a, self.options = a, options
+        self.name = " ".join(["sensorium", *options])
 
-    def __init__(self, a):
-        self.a = a
-
-    def text(self, paths, words=False):
+    def text(self, paths):
         run = subprocess.run([self.a.sensorium, "transcribe", "-m", self.a.model, "-t", str(a.threads), "-q", "-l", "en",
-                              "-f", "json", "--temperature", "0", *map(str, paths)], check=True,
+                              "-f", "json", "--temperature", "0", *self.options, *map(str, paths)], check=True,
                              capture_output=True, text=True)
         return [json.loads(line)["text"] for line in run.stdout.splitlines()]
 
@@ -158,11 +157,15 @@ class Theirs:
             str(p), language="en", beam_size=1, temperature=0)[0]) for p in paths]
 
 
+def all_engines(a):
+    return [Ours(a), Ours(a, ["--fast"])] + [Theirs(a, k) for k in a.kinds.split(",") if k]
+
+
 def word_error_rates(a):
     speech, seconds = make_speech(a.work, a.minutes)
     n_words = sum(len(words_of(t)) for _, t, _ in speech)
     print(f"{seconds / 60:.1f} minutes of speech, {n_words} words")
-    engines = [Ours(a)] + [Theirs(a, k) for k in a.kinds.split(",") if k]
+    engines = all_engines(a)
     for level, db in LEVELS:
         if a.levels and level not in a.levels.split(","):
             continue
@@ -178,10 +181,10 @@ def word_error_rates(a):
 def times(a):
     speech, seconds = make_speech(a.work, a.minutes)
     paths = [p for _, _, p in speech]
-    theirs = [Theirs(a, k) for k in a.kinds.split(",") if k]
-    taken = {e.name: [] for e in [Ours, *theirs]}
+    engines = all_engines(a)
+    taken = {e.name: [] for e in engines}
     for _ in range(a.runs):
-        for e in [Ours(a), *theirs]:
+        for e in engines:
             begun = time.perf_counter()
             e.text(paths)
             taken[e.name].append(time.perf_counter() - begun)
@@ -201,6 +204,6 @@ p.add_argument("--minutes", type=float, default=4)
 p.add_argument("--threads", type=int, default=2)
 p.add_argument("--runs", type=int, default=5)
 p.add_argument("--levels", help="of noise, with commas: clean, 20 dB, ... (all)")
-p.add_argument("--kinds", default="float32", help="compute types of faster-whisper, with commas")
+p.add_argument("--kinds", default="int8", help="compute types of faster-whisper, with commas")
 a = p.parse_args()
 sys.exit({"wer": word_error_rates, "time": times}[a.what](a))

@@ -67,7 +67,7 @@ struct cli_model_opts {
     uint32_t threads;     /* -t; 0: one per core */
     const char *device;
     uint32_t n_ctx;       /* --ctx; 0: the model's own */
-    const char *kv;       /* "f16", "q8", "f32"; NULL: by the weights */
+    const char *kv;       /* "i16", "q8", "f32"; NULL: by the weights */
     bool pin, fast;
 };
 void cli_add_model(struct cli_parser *p, struct cli_model_opts *o);    /* -m */

@@ -14,7 +14,7 @@ static enum sn_kv_type kv_type(const char *name)
 {
     if (!name)
         return SN_KV_AUTO;
-    return strcmp(name, "q8") == 0 ? SN_KV_Q8 : strcmp(name, "f32") == 0 ? SN_KV_F32 : SN_KV_F16;
+    return strcmp(name, "q8") == 0 ? SN_KV_Q8 : strcmp(name, "f32") == 0 ? SN_KV_F32 : SN_KV_I16;
 }
 
 int cli_device_open(const struct cli_model_opts *o, struct sn_device **out, struct sn_diag *d)

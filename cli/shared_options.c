@@ -36,15 +36,15 @@ void cli_add_context(struct cli_parser *p, struct cli_model_opts *o)
                                    "tokens of context (what the model was trained with)", 1,
                                    1 << 24, NULL});
     cli_add(p, (struct cli_option){0, "kv", CLI_STRING, &o->kv, "TYPE",
-                                   "cache: f16, q8 or f32 (f16; f32 beside F32 weights)", 0, 0, NULL});
+                                   "cache: i16, q8 or f32 (i16; f32 beside F32 weights)", 0, 0, NULL});
 }
 
 int cli_check_model(const struct cli_parser *p, const struct cli_model_opts *o)
 {
     if (!o->model)
         return cli_usage(p, "no model: -m MODEL is needed");
-    if (o->kv && strcmp(o->kv, "f16") != 0 && strcmp(o->kv, "q8") != 0 && strcmp(o->kv, "f32") != 0)
-        return cli_usage(p, "--kv: '%s' is none of f16, q8, f32", o->kv);
+    if (o->kv && strcmp(o->kv, "i16") != 0 && strcmp(o->kv, "q8") != 0 && strcmp(o->kv, "f32") != 0)
+        return cli_usage(p, "--kv: '%s' is none of i16, q8, f32", o->kv);
     return CLI_GO;
 }
 

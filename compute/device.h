@@ -42,8 +42,9 @@ struct sn_rope {
 
 enum { SN_KV_PAGE = 32 }; /* tokens a page holds */
 /* AUTO is for callers that choose by the model (never for a device): F32 beside F32 weights, else
- * F16. Q8: int8 with a scale per token and head. */
-enum sn_kv_type { SN_KV_AUTO, SN_KV_F16, SN_KV_Q8, SN_KV_F32 };
+ * I16. I16, Q8: integers of 16 and of 8 bits with a scale per token and head; I16 is closer to the
+ * floats than half floats are, and is what attention is quickest with. */
+enum sn_kv_type { SN_KV_AUTO, SN_KV_I16, SN_KV_Q8, SN_KV_F32 };
 
 /* One layer's keys are (n_kv_heads, head_k), values (n_kv_heads, head_v) a token. */
 struct sn_kv_shape {
@@ -106,6 +107,7 @@ struct sn_device_ops {
                     const int32_t *dst, const float *weight, size_t n);
     void (*softcap)(struct sn_device *dev, float *x, float cap, size_t n);
 
+    enum sn_kv_type (*kv_beside)(struct sn_device *dev, const struct sn_weight *w);
     int (*kv_new)(struct sn_device *dev, enum sn_kv_type type, const struct sn_kv_shape *layers,
                   size_t n_layers, size_t n_pages, struct sn_kv **out, struct sn_diag *d);
     void (*kv_free)(struct sn_device *dev, struct sn_kv *kv);
@@ -233,6 +235,12 @@ static inline void sn_combine(struct sn_device *dev, float *y, size_t n_cols, co
 static inline void sn_softcap(struct sn_device *dev, float *x, float cap, size_t n)
 {
     dev->ops->softcap(dev, x, cap, n); /* cap * tanh(x / cap) */
+}
+/* What a pass whose weights are like w keeps keys and values as: F32 where the device multiplies in
+ * floats, since a file of floats asks for exactness; else I16. */
+static inline enum sn_kv_type sn_kv_beside(struct sn_device *dev, const struct sn_weight *w)
+{
+    return dev->ops->kv_beside(dev, w);
 }
 /* A cache of n_pages pages for all layers. Its bytes: sn_kv_page_bytes() * n_pages. */
 static inline int sn_kv_new(struct sn_device *dev, enum sn_kv_type type,

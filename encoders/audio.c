@@ -220,7 +220,8 @@ static int new_pass(struct sn_audio_tower *t, struct pass *p, struct sn_diag *d)
     int rc = 0;
     if (!take_rows(p, n_pages) || !take_activations(p))
         rc = sn_fail(d, SN_ENOMEM, "audio: a window of %u positions", h->n_positions);
-    if (rc == 0) rc = sn_kv_new(t->dev, SN_KV_F32, &shape, 1, n_pages, &p->kv, d);
+    const enum sn_kv_type type = sn_kv_beside(t->dev, t->w.layers[0].q.w);
+    if (rc == 0) rc = sn_kv_new(t->dev, type, &shape, 1, n_pages, &p->kv, d);
     if (rc == 0) rc = sn_device_reserve(t->dev, ROWS_PIECE, widest, d);
     if (rc < 0) free_pass(p);
     return rc;

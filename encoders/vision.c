@@ -291,7 +291,8 @@ static int new_pass(struct pass *p, struct sn_diag *d)
     int rc = 0;
     if (!take_rows(p, view_pages) || !take_activations(p))
         rc = sn_fail(d, SN_ENOMEM, "vision: %zu views of %u x %u patches", n_views, g->w, g->h);
-    if (rc == 0) rc = sn_kv_new(v->dev, SN_KV_F32, &shape, 1, n_views * view_pages, &p->kv, d);
+    const enum sn_kv_type type = sn_kv_beside(v->dev, v->w.layers[0].q.w);
+    if (rc == 0) rc = sn_kv_new(v->dev, type, &shape, 1, n_views * view_pages, &p->kv, d);
     if (rc == 0) rc = sn_device_reserve(v->dev, sn_min(p->n_rows, ROWS_PIECE), widest, d);
     if (rc < 0) {
         free_pass(p);

@@ -291,7 +291,8 @@ static int new_view(struct sn_resampler *r, struct sn_grid grid, struct view *w,
     int rc = 0;
     if (!take_rows(w, n_pages) || !take_activations(w))
         rc = sn_fail(d, SN_ENOMEM, "fusion: a view of %zu rows", w->n);
-    if (rc == 0) rc = sn_kv_new(r->dev, SN_KV_F32, &shape, 1, n_pages, &w->kv, d);
+    const enum sn_kv_type type = sn_kv_beside(r->dev, r->layers[0].q.w);
+    if (rc == 0) rc = sn_kv_new(r->dev, type, &shape, 1, n_pages, &w->kv, d);
     if (rc == 0) rc = sn_device_reserve(r->dev, all, widest, d);
     if (rc < 0) free_view(w);
     return rc;

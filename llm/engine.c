@@ -202,7 +202,7 @@ static int new_cache(struct sn_engine *e, const struct sn_engine_cfg *cfg, struc
     for (uint32_t i = 0; i < h->n_layers; i++)
         shapes[i] = (struct sn_kv_shape){h->layers[i].n_kv_heads, h->head_k, h->head_v};
     /* a file of floats asks for exactness: halves would be its largest error by far */
-    const enum sn_kv_type by_weights = e->m->w.embd->type == SN_F32 ? SN_KV_F32 : SN_KV_F16;
+    const enum sn_kv_type by_weights = e->m->w.embd->type == SN_F32 ? SN_KV_F32 : SN_KV_I16;
     const enum sn_kv_type type = cfg->kv_type == SN_KV_AUTO ? by_weights : cfg->kv_type;
     e->kv_type = type;
     int rc = sn_pages_init(&e->pages, n_pages, d);

@@ -8,8 +8,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 #include "compute/type.h"
@@ -56,20 +54,6 @@ int sn_load_check(struct sn_loader *l, const struct sn_gguf_tensor *t, uint64_t 
 }
 
 /* --- taking --- */
-
-static void advise(const struct sn_gguf_tensor *t, int advice)
-{
-    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    const uintptr_t begin = (uintptr_t)t->data, end = begin + t->n_bytes;
-    /* only whole pages: neighbours may be in use; the map is the file's, so nothing is lost */
-    const uintptr_t from = sn_round_up(begin, page), to = end / page * page;
-    if (to > from) madvise((void *)from, to - from, advice);
-}
-
-void sn_load_release(const struct sn_gguf_tensor *t)
-{
-    advise(t, MADV_DONTNEED);
-}
 
 size_t sn_load_row_bytes(const struct sn_gguf_tensor *t)
 {
@@ -137,9 +121,9 @@ int sn_load_linear(struct sn_loader *l, const char *name, size_t n_out, size_t n
     if (!t) return sn_load_missing(l);
     int rc = sn_load_check(l, t, n_in, n_out, 1);
     if (rc < 0) return rc;
-    advise(t, MADV_WILLNEED);
+    sn_gguf_prefetch(l->g, t);
     rc = sn_load_rows(l, t, 0, n_out, out);
-    sn_load_release(t);
+    sn_gguf_release(l->g, t);
     if (rc < 0) return rc;
     char bias[48];
     snprintf(bias, sizeof bias, "%s.bias", name);
@@ -160,7 +144,7 @@ int sn_load_stacked(struct sn_loader *l, const char *name, size_t n_in,
         rc = sn_load_rows(l, t, row, n_out[i], parts[i]);
         if (rc == 0 && bias) rc = take_vector(l, bias, row, n_out[i], &parts[i]->bias);
     }
-    sn_load_release(t);
+    sn_gguf_release(l->g, t);
     return rc;
 }
 

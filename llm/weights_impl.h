@@ -20,7 +20,6 @@ const struct sn_gguf_tensor *sn_load_find(struct sn_loader *l, const char *fmt, 
 int sn_load_missing(struct sn_loader *l); /* -SN_ENOENT for the last name asked for */
 int sn_load_check(struct sn_loader *l, const struct sn_gguf_tensor *t, uint64_t ne0, uint64_t ne1,
                   uint64_t ne2);
-void sn_load_release(const struct sn_gguf_tensor *t); /* gives its pages of the map back */
 
 size_t sn_load_row_bytes(const struct sn_gguf_tensor *t);
 /* n_out rows of blocks, or rows of a tensor counted over its outer dimensions. */

@@ -42,7 +42,7 @@ static int load_q(struct sn_loader *l, const struct sn_layer_hparams *s, struct 
     if (rc == 0) rc = take_of_heads(l, t, s->n_heads, head, a->head_nope, &y->q_nope);
     for (uint32_t i = 0; i < s->n_heads && rc == 0; i++)
         rc = sn_load_rows(l, t, i * head + a->head_nope, n_rot, &y->q_pe[i]);
-    sn_load_release(t);
+    sn_gguf_release(l->g, t);
     return rc;
 }
 
@@ -55,7 +55,7 @@ static int load_heads(struct sn_loader *l, const char *name, uint32_t n_heads, s
     int rc = sn_load_check(l, t, n_in, n_out, n_heads);
     for (uint32_t i = 0; i < n_heads && rc == 0; i++)
         rc = sn_load_rows(l, t, i * n_out, n_out, &out[i]);
-    sn_load_release(t);
+    sn_gguf_release(l->g, t);
     return rc;
 }
 
@@ -88,7 +88,7 @@ static int load_kv_b(struct sn_loader *l, uint32_t n_heads, struct sn_layer *y)
         if (rc == 0) rc = sn_load_rows(l, t, i * head + a->head_nope, a->head_v, &y->v_b[i]);
     }
     sn_free(scratch);
-    sn_load_release(t);
+    sn_gguf_release(l->g, t);
     return rc;
 }
 

@@ -23,7 +23,7 @@ static int load_stack(struct sn_loader *l, const char *name, size_t n_out, size_
     if (!t) return sn_load_missing(l);
     int rc = sn_load_check(l, t, n_in, n_out, l->h->moe.n_experts);
     if (rc == 0) rc = take_experts(l, t, n_out, 0, n_out, experts, member);
-    sn_load_release(t);
+    sn_gguf_release(l->g, t);
     return rc;
 }
 
@@ -37,7 +37,7 @@ static int load_experts(struct sn_loader *l, struct sn_mlp *experts)
         rc = sn_load_check(l, t, e, 2 * f, l->h->moe.n_experts);
         if (rc == 0) rc = take_experts(l, t, 2 * f, 0, f, experts, gate);
         if (rc == 0) rc = take_experts(l, t, 2 * f, f, f, experts, up);
-        sn_load_release(t);
+        sn_gguf_release(l->g, t);
     } else {
         rc = load_stack(l, "ffn_gate_exps", f, e, experts, gate);
         if (rc == 0) rc = load_stack(l, "ffn_up_exps", f, e, experts, up);

@@ -60,6 +60,10 @@ const struct sn_gguf_value *sn_gguf_find(const struct sn_gguf *g, const char *ke
 size_t sn_gguf_n_tensors(const struct sn_gguf *g);
 const struct sn_gguf_tensor *sn_gguf_tensor(const struct sn_gguf *g, size_t i);
 const struct sn_gguf_tensor *sn_gguf_find_tensor(const struct sn_gguf *g, const char *name);
+/* Hints about a tensor that is read from the file: its bytes will be wanted soon; or are not wanted for
+ * a while, and the memory that holds them is given back. They can be read at any time all the same. */
+void sn_gguf_prefetch(const struct sn_gguf *g, const struct sn_gguf_tensor *t);
+void sn_gguf_release(const struct sn_gguf *g, const struct sn_gguf_tensor *t);
 
 /* Typed reads by key. Integers of any width and floats of either are converted when exact.
  * -SN_ENOENT: no such key (and a text saying so); -SN_EFORMAT: another kind of value;

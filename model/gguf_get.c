@@ -1,3 +1,4 @@
+#define _DEFAULT_SOURCE /* madvise */
 #include "model/gguf_impl.h"
 
 #include "base/mem.h"
@@ -7,6 +8,8 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 const char *sn_gguf_name(const struct sn_gguf *g) { return g->path; }
 uint32_t sn_gguf_version(const struct sn_gguf *g) { return g->version; }
@@ -37,6 +40,25 @@ const struct sn_gguf_tensor *sn_gguf_find_tensor(const struct sn_gguf *g, const 
 {
     const size_t i = sn_names_find(&g->tensor_names, name);
     return i == SIZE_MAX ? NULL : &g->tensors[i];
+}
+
+static void advise(const struct sn_gguf *g, const struct sn_gguf_tensor *t, int advice)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), map = (uintptr_t)g->map.data;
+    const uintptr_t begin = (uintptr_t)t->data, end = begin + t->n_bytes;
+    /* whole pages, as neighbours may be in use, and only of the map: memory would be lost */
+    const uintptr_t from = sn_round_up(begin, page), to = end / page * page;
+    if (begin >= map && end <= map + g->map.size && to > from) madvise((void *)from, to - from, advice);
+}
+
+void sn_gguf_prefetch(const struct sn_gguf *g, const struct sn_gguf_tensor *t)
+{
+    advise(g, t, MADV_WILLNEED);
+}
+
+void sn_gguf_release(const struct sn_gguf *g, const struct sn_gguf_tensor *t)
+{
+    advise(g, t, MADV_DONTNEED);
 }
 
 /* An element as it stands in the file: unaligned, so copied out. */

@@ -141,6 +141,7 @@ static int take_part(const struct sn_taker *t, const struct sn_take_part *p, str
     const size_t row_bytes = p->n_in / info->block_elems * info->block_bytes;
     int rc = sn_weight_new(t->dev, x->type, (const uint8_t *)x->data + p->row0 * row_bytes, p->n_out,
                            p->n_in, &out->w, t->d);
+    sn_gguf_release(t->file, x);
     if (rc < 0) return sn_diag_prefix(t->d, rc, "%s: tensor %s", sn_gguf_name(t->file), x->name);
     return vector_named(t, p->n_out, p->row0, p->n_rows, false, &out->bias, name, ".bias");
 }

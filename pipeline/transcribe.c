@@ -13,8 +13,8 @@
 #include "model/gguf.h"
 
 enum {
-    TOGETHER = 8, TOGETHER_MAX = 256, BEST_OF = 5,
-    MEMORY_BYTES = 80 << 20, /* that the windows' keys and values may take, unless one takes more */
+    TOGETHER = 8, TOGETHER_MAX = 256, BEST_OF = 5, BATCH_ROWS = 128,
+    MEMORY_BYTES = 40 << 20, /* that the windows' keys and values may take, unless one takes more */
 };
 
 struct lane {
@@ -421,6 +421,7 @@ static int new_engine(struct sn_transcriber *t, struct sn_diag *d)
     const size_t n_seqs = sn_max(t->n_together, BEST_OF);
     const size_t seq_tokens = ((size_t)n_ctx + SN_KV_PAGE - 1) / SN_KV_PAGE * SN_KV_PAGE;
     const struct sn_engine_cfg cfg = {.n_tokens = n_seqs * seq_tokens, .n_memories = t->n_together,
+                                      .batch_max = BATCH_ROWS,
                                       .memory_rows = sn_audio_tower_n_rows(t->tower)};
     if (sn_audio_tower_width(t->tower) != sn_llm_n_embd(t->llm))
         return sn_fail(d, SN_EFORMAT, "transcribe: encoder rows of %u for a decoder of %u",

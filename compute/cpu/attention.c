@@ -62,6 +62,12 @@ void sn_cpu_attention_free(struct sn_cpu *cpu)
     cpu->attn_scratch_bytes = cpu->page_pointers_max = 0;
 }
 
+enum sn_kv_type sn_cpu_kv_beside(struct sn_device *dev, const struct sn_weight *w)
+{
+    (void)dev;
+    return w->kind == SN_PANEL_F32 ? SN_KV_F32 : SN_KV_I16;
+}
+
 int sn_cpu_kv_new(struct sn_device *dev, enum sn_kv_type type, const struct sn_kv_shape *layers,
                   size_t n_layers, size_t n_pages, struct sn_kv **out, struct sn_diag *d)
 {

@@ -45,7 +45,7 @@
 #define SN_QUICK_GELU 1.702f
 
 #define SN_GATE_MAX 128.0f /* every gate is 0 or 1 to the last bit from here */
-#define SN_F16_MAX 65504.0f
 #define SN_Q8_TINY 1e-30f  /* a token whose |x| are all below is stored as zeros */
+#define SN_WEIGHT_TINY 1e-30f /* a page whose weights are all below adds nothing to a row */
 
 #endif

@@ -61,6 +61,7 @@ void sn_cpu_matmul(struct sn_device *dev, const struct sn_matmul *jobs, size_t n
                    const float *x, size_t ldx, size_t n_x_rows, size_t n_in);
 
 /* attention.c */
+enum sn_kv_type sn_cpu_kv_beside(struct sn_device *dev, const struct sn_weight *w);
 int sn_cpu_kv_new(struct sn_device *dev, enum sn_kv_type type, const struct sn_kv_shape *layers,
                   size_t n_layers, size_t n_pages, struct sn_kv **out, struct sn_diag *d);
 void sn_cpu_kv_free(struct sn_device *dev, struct sn_kv *kv);

@@ -241,6 +241,7 @@ static const struct sn_device_ops cpu_ops = {
     .rope = cpu_rope,
     .combine = cpu_combine,
     .softcap = cpu_softcap,
+    .kv_beside = sn_cpu_kv_beside,
     .kv_new = sn_cpu_kv_new,
     .kv_free = sn_cpu_kv_free,
     .kv_copy_page = sn_cpu_kv_copy_page,

@@ -14,6 +14,8 @@
 /* A row of activations as integers: x ~ scale * q, |q| <= SN_ACT_MAX, one scale a row. With
  * |w| <= 4096 a block's dot product 32 * 4096 * 16383 stays below 2^31: integer sums are exact. */
 enum { SN_ACT_MAX = 16383, SN_ACT8_MAX = 127 };
+/* Attention in integers: the norm of a query or a key, the elements of a value, a page's weights. */
+enum { SN_KEY_MAX = 32767, SN_VALUE_MAX = 8191, SN_WEIGHT_MAX = 8191 };
 struct sn_act_sum {
     float all, lo, hi; /* sums of q over a block of 32, over its first and its last 16; exact */
     int32_t all_int;
@@ -104,9 +106,11 @@ struct sn_kernels {
 };
 
 /* Bytes of one head's key or value page of SN_KV_PAGE tokens. Layouts (T = SN_KV_PAGE tokens):
- * keys F16 or F32 (head, T), transposed so that 16 keys make a vector; values (T, head). Q8: the same
- * arrangement in int8, then T f32 scales. Multiples of 64 bytes. */
+ * keys F32 (head, T), transposed so that 16 keys make a vector; values (T, head). Q8: the same
+ * arrangement in int8, then T f32 scales. I16: in pairs, see attention_int_tmpl.h. Multiples of 64
+ * bytes. */
 size_t sn_kv_head_page_bytes(enum sn_kv_type type, uint32_t head);
+static inline size_t sn_kv_pad(uint32_t head) { return ((size_t)head + 15) / 16 * 16; } /* of I16 */
 
 void sn_kernels_scalar(struct sn_kernels *k);
 void sn_kernels_avx2(struct sn_kernels *k);

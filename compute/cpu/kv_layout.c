@@ -10,9 +10,10 @@
 size_t sn_kv_head_page_bytes(enum sn_kv_type type, uint32_t head)
 {
     const size_t n = (size_t)head * SN_KV_PAGE;
+    const size_t scales = SN_KV_PAGE * sizeof(float);
     const size_t bytes = type == SN_KV_F32   ? n * sizeof(float)
-                         : type == SN_KV_F16 ? n * sizeof(uint16_t)
-                                             : n * sizeof(int8_t) + SN_KV_PAGE * sizeof(float);
+                         : type == SN_KV_I16 ? sn_kv_pad(head) * SN_KV_PAGE * sizeof(int16_t) + scales
+                                             : n * sizeof(int8_t) + scales;
     return sn_round_up(bytes, 64);
 }
 

@@ -3,6 +3,8 @@
 compute_libcompute_a_SOURCES += \
   compute/cpu/act.h \
   compute/cpu/attention.c \
+  compute/cpu/attention_float_tmpl.h \
+  compute/cpu/attention_int_tmpl.h \
   compute/cpu/attention_tmpl.h \
   compute/cpu/attn_layout.h \
   compute/cpu/choose.c \

@@ -14,31 +14,19 @@ enum { PAGES_MAX = 5, T = SN_KV_PAGE, TOKENS_MAX = PAGES_MAX * T };
 
 /* --- pages --- */
 
-static bool same_half(uint16_t a, uint16_t b)
-{
-    return a == b || ((a & 0x7fff) > 0x7c00 && (b & 0x7fff) > 0x7c00);
-}
-
 static void compare_pages(struct check *c, enum sn_kv_type type, const void *ref, const void *got,
                           uint32_t head, const char *what)
 {
     const size_t n = (size_t)head * T;
-    if (type == SN_KV_Q8) {
-        check_that(c, memcmp(ref, got, n) == 0, "%s q8 head=%u: quants differ", what, head);
-        check_floats(c, (const float *)ref + n / 4, (const float *)got + n / 4, T,
-                     "%s q8 head=%u: scales", what, head);
-        return;
-    }
     if (type == SN_KV_F32) {
         check_floats(c, ref, got, n, "%s f32 head=%u: elements", what, head);
         return;
     }
-    const uint16_t *const a = ref, *const b = got;
-    size_t i = 0;
-    while (i < n && same_half(a[i], b[i]))
-        i++;
-    check_that(c, i == n, "%s f16 head=%u: element %zu: %04x, got %04x", what, head, i,
-               i < n ? a[i] : 0u, i < n ? b[i] : 0u);
+    const char *const name = type == SN_KV_Q8 ? "q8" : "i16";
+    const size_t bytes = type == SN_KV_Q8 ? n : sn_kv_pad(head) * T * sizeof(int16_t);
+    check_that(c, memcmp(ref, got, bytes) == 0, "%s %s head=%u: integers differ", what, name, head);
+    check_floats(c, (const float *)ref + bytes / 4, (const float *)got + bytes / 4, T,
+                 "%s %s head=%u: scales", what, name, head);
 }
 
 static void put_pages(struct check *c, enum sn_kv_type type, uint32_t head_k, uint32_t head_v,
@@ -83,18 +71,14 @@ struct tile {
 
 static void poison(enum sn_kv_type type, void *page, uint32_t head)
 {
-    if (type == SN_KV_F16) {
-        for (size_t i = 0; i < (size_t)head * T; i++)
-            ((uint16_t *)page)[i] = 0x7e00;
-        return;
-    }
+    const size_t bytes = type == SN_KV_I16 ? sn_kv_pad(head) * T * 2 : (size_t)head * T;
     if (type == SN_KV_F32) {
         for (size_t i = 0; i < (size_t)head * T; i++)
             ((float *)page)[i] = NAN;
         return;
     }
     for (size_t i = 0; i < T; i++)
-        ((float *)page)[(size_t)head * T / 4 + i] = NAN;
+        ((float *)page)[bytes / 4 + i] = NAN;
 }
 
 static void fill_pages(struct check *c, struct tile *f, enum check_kind kind, size_t n_tokens)
@@ -221,14 +205,14 @@ void check_attn(struct check *c)
                                             CHECK_WILD};
     for (size_t h = 0; h < SN_COUNT(heads); h++) {
         for (int kind = 0; kind < CHECK_KINDS; kind++) {
-            put_pages(c, SN_KV_F16, heads[h][0], heads[h][1], (enum check_kind)kind);
+            put_pages(c, SN_KV_I16, heads[h][0], heads[h][1], (enum check_kind)kind);
             put_pages(c, SN_KV_Q8, heads[h][0], heads[h][1], (enum check_kind)kind);
             put_pages(c, SN_KV_F32, heads[h][0], heads[h][1], (enum check_kind)kind);
         }
         for (size_t i = 0; i < heads[h][2]; i++) {
             const size_t rows = i % 2 ? 1 + check_rand(c, SN_ATTN_ROWS) : 1 + i / 2 % SN_ATTN_ROWS;
             const enum check_kind kind = kinds[check_rand(c, SN_COUNT(kinds))];
-            run_tile(c, heads[h][0], heads[h][1], rows, SN_KV_F16, kind);
+            run_tile(c, heads[h][0], heads[h][1], rows, SN_KV_I16, kind);
             run_tile(c, heads[h][0], heads[h][1], rows, SN_KV_Q8, kind);
             run_tile(c, heads[h][0], heads[h][1], rows, SN_KV_F32, kind);
         }

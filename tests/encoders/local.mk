@@ -31,4 +31,4 @@ tests_encoders_test_mel_LDADD = $(LIBENCODERS) $(TEST_LIBS)
 check_PROGRAMS += tests/encoders/preprocess_tool
 tests_encoders_preprocess_tool_SOURCES = tests/encoders/preprocess_tool.c
 tests_encoders_preprocess_tool_CFLAGS = $(AM_CFLAGS)
-tests_encoders_preprocess_tool_LDADD = $(LIBENCODERS)
+tests_encoders_preprocess_tool_LDADD = $(LIBMEDIA) $(LIBENCODERS)

@@ -236,9 +236,9 @@ static void quantized_rows_do_not_either(void **state)
         uint32_t type;
         enum sn_kv_type kv_type;
     } cases[] = {
-        {"llama", SN_Q4_0, SN_KV_F16}, {"mixtral", SN_Q8_0, SN_KV_Q8},
+        {"llama", SN_Q4_0, SN_KV_I16}, {"mixtral", SN_Q8_0, SN_KV_Q8},
         {"deepseek2", SN_Q4_1, SN_KV_Q8}, {"llama", SN_F16, SN_KV_Q8},
-        {"deepseek2", SN_BF16, SN_KV_F16},
+        {"deepseek2", SN_BF16, SN_KV_I16},
     };
     for (size_t i = 0; i < SN_COUNT(cases); i++) {
         tiny_write(path, cases[i].arch, &(struct tiny_spoil){.type = cases[i].type});
