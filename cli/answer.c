@@ -179,12 +179,10 @@ static int answer(struct cli_answer_opts *o, const struct cli_session *s,
     struct output out = {.o = o, .pictures = pictures, .tokenizer = sn_llm_tokenizer(s->llm)};
     if (o->sampling.cfg.n_logprobs)
         out.logprobs = json_array();
-    struct sn_generate g = {.llm = s->llm, .engine = s->engine,
-                            .sampling = cli_sampling_cfg(&o->sampling), .fn = on_token,
-                            .ctx = &out, .stop = cli_interrupted, .fused = prompt};
-    int rc = sn_seq_new(s->engine, &g.seq, d);
-    if (rc == 0)
-        rc = sn_generate(&g, prompt->tokens, prompt->n, a, d);
+    const struct sn_generate g = {.llm = s->llm, .engine = s->engine, .prefix = s->prefix,
+                                  .sampling = cli_sampling_cfg(&o->sampling), .fn = on_token,
+                                  .ctx = &out, .stop = cli_interrupted};
+    int rc = sn_generate(&g, prompt, a, d);
     if (rc == 0 && out.failed && !ferror(stdout))
         rc = sn_fail(d, SN_ENOMEM, "the answer's text");
     if (rc == 0)

@@ -1,7 +1,7 @@
-/* A conversation on one sequence. Each turn renders the whole conversation again and lets
- * sn_generate() keep what the cache already holds of it, so that only new tokens are run, whatever
- * the template does. With a terminal, Ctrl-C ends the answer being made, or the program at the
- * prompt; without one, lines of standard input are the turns and Ctrl-C ends the program. */
+/* A conversation. Each turn renders the whole of it again, and sn_generate() finds what was kept of the
+ * turn before, so that only new tokens are run, whatever the template does. With a terminal, Ctrl-C ends
+ * the answer being made, or the program at the prompt; without one, lines of standard input are the turns
+ * and Ctrl-C ends the program. */
 #include "config.h"
 #include "cli/commands.h"
 
@@ -31,8 +31,6 @@ struct chat {
     struct chat_opts *o;
     struct cli_session session;
     struct cli_conversation conversation;
-    int32_t seq;
-    struct sn_ids held;      /* what the sequence holds */
     struct sn_strbuf said;   /* the answer being made */
     bool out_failed;
     bool terminal;
@@ -99,36 +97,18 @@ static int on_token(void *ctx, const struct sn_generated *token)
     sn_strbuf_append(&c->said, token->text, token->n_text);
     fwrite(token->text, 1, token->n_text, stdout);
     c->out_failed |= fflush(stdout) != 0;
-    c->out_failed |= sn_ids_push(&c->held, token->id, NULL) < 0;
     return c->out_failed || c->said.failed;
 }
 
-/* Runs the prompt and the answer; *held becomes what the sequence holds. */
-static int answer(struct chat *c, struct sn_ids *prompt, struct sn_answer *a, struct sn_diag *d)
+static int answer(struct chat *c, const struct sn_prompt *prompt, struct sn_answer *a,
+                  struct sn_diag *d)
 {
-    struct sn_ids before = c->held;
-    c->held = (struct sn_ids){0};
-    int rc = 0;
-    for (size_t i = 0; i < prompt->n && rc == 0; i++)
-        rc = sn_ids_push(&c->held, prompt->v[i], d);
     const struct sn_generate g = {
-        .llm = c->session.llm, .engine = c->session.engine, .seq = c->seq,
-        .sampling = cli_sampling_cfg(&c->o->sampling), .held = before.v, .fn = on_token, .ctx = c,
+        .llm = c->session.llm, .engine = c->session.engine, .prefix = c->session.prefix,
+        .sampling = cli_sampling_cfg(&c->o->sampling), .fn = on_token, .ctx = c,
         .stop = cli_interrupted};
     sn_strbuf_clear(&c->said);
-    if (rc == 0)
-        rc = sn_generate(&g, prompt->v, prompt->n, a, d);
-    const size_t length = sn_seq_length(c->session.engine, c->seq);
-    if (rc < 0 && length == before.n) { /* refused before anything changed */
-        sn_ids_fini(&c->held);
-        c->held = before;
-        return rc;
-    }
-    sn_ids_fini(&before);
-    if (rc < 0)
-        sn_seq_truncate(c->session.engine, c->seq, 0, NULL);
-    c->held.n = rc < 0 ? 0 : sn_min(length, c->held.n);
-    return rc;
+    return sn_generate(&g, prompt, a, d);
 }
 
 static int turn(struct chat *c, const char *text, struct sn_diag *d)
@@ -140,7 +120,7 @@ static int turn(struct chat *c, const char *text, struct sn_diag *d)
         return rc;
     rc = cli_conversation_ids(&c->conversation, &prompt, d);
     if (rc == 0)
-        rc = answer(c, &prompt, &a, d);
+        rc = answer(c, &(struct sn_prompt){.tokens = prompt.v, .n = prompt.n}, &a, d);
     sn_ids_fini(&prompt);
     if (rc < 0) {
         cli_conversation_drop(&c->conversation);
@@ -222,8 +202,6 @@ static int chat_open(struct chat *c, struct chat_opts *o, struct sn_diag *d)
     int rc = cli_session_open(&o->model, NULL, &c->session, d);
     if (rc == 0)
         rc = cli_conversation_open(&c->session, o->template, o->system, &c->conversation, d);
-    if (rc == 0)
-        rc = sn_seq_new(c->session.engine, &c->seq, d);
     return rc;
 }
 
@@ -231,7 +209,6 @@ static void chat_close(struct chat *c)
 {
     cli_conversation_close(&c->conversation);
     cli_session_close(&c->session);
-    sn_ids_fini(&c->held);
     sn_strbuf_fini(&c->said);
 }
 

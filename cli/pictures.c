@@ -217,7 +217,7 @@ static int see(const struct cli_picture_opts *o, size_t i, struct cli_pictures *
     if (rc < 0)
         return sn_diag_prefix(d, rc, "%s", o->files[i].path);
     p->media[p->n_media++] = (struct sn_medium){sn_projector_kind(sn_sight_projector(p->sight)),
-                                                seen->views, seen->rows.x, i + 1};
+                                                seen->views, seen->rows.x, NULL};
     return 0;
 }
 
@@ -237,7 +237,7 @@ static int encode_sound(const struct cli_session *s, const struct sn_listened *l
     rc = sn_hearing_encode(p->hearing, l, &p->heard[i], cli_interrupted, d);
     if (rc == 0)
         p->media[p->n_media++] = (struct sn_medium){sn_projector_kind(sn_hearing_projector(p->hearing)),
-                                                    p->heard[i].views, p->heard[i].rows.x, i + 1};
+                                                    p->heard[i].views, p->heard[i].rows.x, NULL};
     return rc;
 }
 

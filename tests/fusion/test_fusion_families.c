@@ -102,7 +102,7 @@ static void check_prompt(const char *name, struct family *f)
     const size_t cols = sn_projector_width(f->p);
     for (size_t i = 0; i < g->n_media; i++)
         media[i] = (struct sn_medium){sn_projector_kind(f->p), f->views[i],
-                                      f->projector.v + g->media[i].projector[0] * cols, i};
+                                      f->projector.v + g->media[i].projector[0] * cols, NULL};
     const struct sn_fuse fuse = {.tokenizer = f->tokenizer, .text = g->text, .n = strlen(g->text),
                                  .marker = "<media>", .media = media, .n_media = g->n_media,
                                  .width = (uint32_t)cols};

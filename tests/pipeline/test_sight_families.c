@@ -100,7 +100,7 @@ static void fuse(struct family *f, struct sn_prompt *out)
         struct sn_vision_pixels pixels = pixels_of(f, i);
         ok(sn_sight_encode(f->sight, &pixels, &f->seen[i], NULL, &d), &d);
         sn_vision_pixels_fini(&pixels);
-        media[i] = (struct sn_medium){kind, f->seen[i].views, f->seen[i].rows.x, i};
+        media[i] = (struct sn_medium){kind, f->seen[i].views, f->seen[i].rows.x, NULL};
     }
     const struct sn_fuse in = {.tokenizer = sn_llm_tokenizer(f->llm), .text = f->g->text,
                                .n = strlen(f->g->text), .marker = "<media>", .media = media,
