@@ -51,7 +51,7 @@ static int look(struct bench_image *b, double s[N_STAGES], struct sn_diag *d)
         int rc = cli_picture_load(b->p.sandbox, b->o->pictures->files[i].path, &image, d);
         s[DECODE] += sn_clock_s() - t0;
         if (rc == 0)
-            rc = sn_sight_see(b->p.sight, &image, b->o->pictures->max_tokens, &seen, cli_interrupted, d);
+            rc = sn_sight_see(b->p.sight, &image, b->o->pictures->max_tokens, NULL, &seen, cli_interrupted, d);
         s[PREPARE] += seen.prepare_s;
         s[ENCODE] += seen.encode_s;
         s[PROJECT] += seen.project_s;

@@ -8,17 +8,21 @@ int cmd_ask(int argc, char **argv)
     struct cli_answer_opts o = {.sampling.cfg.max_tokens = 512};
     struct cli_parser p = {
         .command = "ask",
-        .synopsis = "-m MODEL [--mmproj FILE] [--image FILE]... [--audio FILE]... PROMPT",
-        .about = "Answers a question about pictures and sounds, or about nothing but itself.",
+        .synopsis = "-m MODEL [--mmproj FILE] [--image FILE]... [--audio FILE]... PROMPT...",
+        .about = "Answers a question about pictures and sounds, or about nothing but itself. Several\n"
+                 "questions are answered one by one, each as if it were the only one; what they have in\n"
+                 "common, the pictures above all, is computed once.",
         .examples = "  sensorium ask -m smolvlm.gguf --image photo.jpg 'What is this?'\n"
                     "  sensorium ask -m qwen2-vl.gguf --mmproj mmproj.gguf --image a.png --image b.png \\\n"
                     "      'What has changed?'\n"
+                    "  sensorium ask -m smolvlm.gguf --image photo.jpg 'What is this?' 'Where was it taken?'\n"
                     "  sensorium ask -m ultravox.gguf --audio question.mp3 'Answer the question.'\n",
     };
     cli_add_model(&p, &o.model);
     cli_add_pictures(&p, &o.pictures);
     cli_add_sounds(&p, &o.pictures);
     cli_add_transcriber(&p, &o.pictures);
+    cli_add_feature_cache(&p, &o.pictures);
     cli_add_chat(&p, &o);
     cli_add_sampling(&p, &o.sampling);
     cli_add_answer_output(&p, &o);
@@ -27,10 +31,11 @@ int cmd_ask(int argc, char **argv)
     int status = cli_parse(&p, argc, argv);
     if (status == CLI_GO)
         status = cli_answer_check(&p, &o);
-    if (status == CLI_GO && p.n_args != 1)
-        status = cli_usage(&p, "one PROMPT is needed, %d were given", p.n_args);
+    if (status == CLI_GO && !p.n_args)
+        status = cli_usage(&p, "a PROMPT is needed");
     if (status == CLI_GO) {
-        o.prompt = p.args[0];
+        o.questions = p.args;
+        o.n_questions = (size_t)p.n_args;
         status = cli_answer(&o);
     }
     cli_answer_opts_fini(&o);

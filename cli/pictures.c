@@ -2,9 +2,12 @@
 #include "cli/pictures.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
 #include "cli/sounds.h"
@@ -56,6 +59,13 @@ void cli_add_pictures(struct cli_parser *p, struct cli_picture_opts *o)
         cli_add(p, list[i]);
 }
 
+void cli_add_feature_cache(struct cli_parser *p, struct cli_picture_opts *o)
+{
+    cli_add(p, (struct cli_option){0, "feature-cache", CLI_STRING, &o->cache, "DIR",
+                                   "keep there what pictures and sounds became ('auto': in the cache "
+                                   "folder; off)", 0, 0, NULL});
+}
+
 void cli_add_transcriber(struct cli_parser *p, struct cli_picture_opts *o)
 {
     cli_add(p, (struct cli_option){0, "transcribe-with", CLI_STRING, &o->transcriber, "MODEL",
@@ -92,6 +102,7 @@ void cli_pictures_close(struct cli_pictures *p)
     sn_transcriber_free(&p->transcriber);
     sn_strbuf_fini(&p->quotes);
     sn_sandbox_free(&p->sandbox);
+    sn_feature_cache_free(&p->cache);
     *p = (struct cli_pictures){0};
 }
 
@@ -133,6 +144,23 @@ static int open_ears(const struct cli_picture_opts *o, const struct cli_session 
     if (rc < 0 && d->code != SN_ENOMEM)
         rc = sn_diag_prefix(d, rc, "%s cannot hear without an mmproj file that has an audio tower "
                             "(--mmproj, or --transcribe-with a Whisper model)", s->path);
+    return rc;
+}
+
+/* Off unless it is asked for: pictures may be private, and features tell much of them. */
+static int open_cache(const struct cli_picture_opts *o, struct cli_pictures *p, struct sn_diag *d)
+{
+    const char *env = getenv("SENSORIUM_FEATURE_CACHE");
+    const char *where = o->cache ? o->cache : env ? env : "off";
+    char *own = NULL;
+    int rc = 0;
+    if (!where[0] || strcmp(where, "off") == 0)
+        return 0;
+    if (strcmp(where, "auto") == 0)
+        rc = sn_cache_path("features", &own, d);
+    if (rc == 0)
+        rc = sn_feature_cache_new(&(struct sn_feature_cache_cfg){.folder = own ? own : where}, &p->cache, d);
+    sn_free(own);
     return rc;
 }
 
@@ -212,12 +240,13 @@ static int see(const struct cli_picture_opts *o, size_t i, struct cli_pictures *
     int rc = cli_picture_load(p->sandbox, o->files[i].path, &image, d);
     if (rc < 0)
         return rc;
-    rc = sn_sight_see(p->sight, &image, o->max_tokens, seen, cli_interrupted, d);
+    const struct sn_recall from = {.cache = p->cache};
+    rc = sn_sight_see(p->sight, &image, o->max_tokens, p->cache ? &from : NULL, seen, cli_interrupted, d);
     sn_image_fini(&image);
     if (rc < 0)
         return sn_diag_prefix(d, rc, "%s", o->files[i].path);
     p->media[p->n_media++] = (struct sn_medium){sn_projector_kind(sn_sight_projector(p->sight)),
-                                                seen->views, seen->rows.x, NULL};
+                                                seen->views, seen->rows.x, &seen->key};
     return 0;
 }
 
@@ -234,10 +263,12 @@ static int encode_sound(const struct cli_session *s, const struct sn_listened *l
         return sn_fail(d, SN_ELIMIT, "%.1f s of sound are %zu tokens, %zu with all before them; the context "
                        "is %u (--ctx)", (double)l->n_samples / SN_AUDIO_RATE, n_rows, p->n_tokens,
                        sn_engine_n_ctx(s->engine));
-    rc = sn_hearing_encode(p->hearing, l, &p->heard[i], cli_interrupted, d);
+    const struct sn_recall from = {.cache = p->cache};
+    rc = sn_hearing_encode(p->hearing, l, p->cache ? &from : NULL, &p->heard[i], cli_interrupted, d);
     if (rc == 0)
         p->media[p->n_media++] = (struct sn_medium){sn_projector_kind(sn_hearing_projector(p->hearing)),
-                                                    p->heard[i].views, p->heard[i].rows.x, NULL};
+                                                    p->heard[i].views, p->heard[i].rows.x,
+                                                    &p->heard[i].key};
     return rc;
 }
 
@@ -263,7 +294,10 @@ int cli_pictures_see(const struct cli_picture_opts *o, const struct cli_session 
 {
     if (!o->n_files)
         return 0;
-    int rc = open_senses(o, s, p, d);
+    int rc = open_cache(o, p, d);
+    if (rc == 0)
+        rc = open_senses(o, s, p, d);
+    const double begun = sn_clock_s();
     if (rc == 0)
         rc = check_fit(p, s, d);
     if (rc == 0)
@@ -277,6 +311,7 @@ int cli_pictures_see(const struct cli_picture_opts *o, const struct cli_session 
         return sn_fail(d, SN_ENOMEM, "%zu pictures and sounds", o->n_files);
     for (; p->n < o->n_files && rc == 0; p->n += rc == 0)
         rc = o->files[p->n].sense == SN_SENSE_SIGHT ? see(o, p->n, p, d) : hear(o, s, p->n, p, d);
+    p->media_s = sn_clock_s() - begun;
     return rc;
 }
 
@@ -294,18 +329,43 @@ int cli_raw_prompt(const struct cli_session *s, const struct cli_pictures *p, co
     return rc;
 }
 
+const char *cli_recalled_name(enum sn_recalled r)
+{
+    return r == SN_RECALLED_MEMORY ? "memory" : r == SN_RECALLED_DISK ? "disk" : NULL;
+}
+
+static void report_recalled(enum sn_recalled r)
+{
+    if (r != SN_RECALLED_NOT)
+        fprintf(stderr, "; from the cache (%s)", cli_recalled_name(r));
+    putc('\n', stderr);
+}
+
+static void report_cache(struct sn_feature_cache *c)
+{
+    struct sn_feature_cache_stats s;
+    sn_feature_cache_stats(c, &s);
+    if (s.n_damaged)
+        fprintf(stderr, "feature cache: %zu damaged file%s removed\n", s.n_damaged,
+                s.n_damaged == 1 ? "" : "s");
+    if (s.unwritten.code)
+        fprintf(stderr, "feature cache: not kept: %s\n", s.unwritten.text);
+}
+
 static void report_seen(const char *path, const struct sn_seen *s)
 {
     fprintf(stderr, "%s: %u x %u as %u x %u, %zu views, %zu tokens; prepare %.3f s, encode %.3f s, "
-            "project %.3f s\n", path, s->plan.in.w, s->plan.in.h, s->plan.scaled.w, s->plan.scaled.h,
+            "project %.3f s", path, s->plan.in.w, s->plan.in.h, s->plan.scaled.w, s->plan.scaled.h,
             s->plan.n_views, s->rows.n_rows, s->prepare_s, s->encode_s, s->project_s);
+    report_recalled(s->recalled);
 }
 
 static void report_heard(const char *path, const struct sn_heard *h)
 {
     fprintf(stderr, "%s: %.2f s of sound, %zu windows, %zu tokens; listen %.3f s, encode %.3f s, "
-            "project %.3f s\n", path, h->seconds, h->n_windows, h->rows.n_rows, h->listen_s, h->encode_s,
+            "project %.3f s", path, h->seconds, h->n_windows, h->rows.n_rows, h->listen_s, h->encode_s,
             h->project_s);
+    report_recalled(h->recalled);
 }
 
 void cli_pictures_report(const struct cli_picture_opts *o, const struct cli_pictures *p)
@@ -316,4 +376,6 @@ void cli_pictures_report(const struct cli_picture_opts *o, const struct cli_pict
         else if (p->hearing)
             report_heard(o->files[i].path, &p->heard[i]);
     }
+    if (p->cache)
+        report_cache(p->cache);
 }

@@ -17,10 +17,12 @@ struct cli_picture_opts {
     struct cli_medium *files; /* (n_files) --image and --audio, as they come */
     size_t n_files, cap_files, n_images, n_sounds;
     const char *transcriber; /* --transcribe-with: sounds become text where the model does not hear */
+    const char *cache;       /* --feature-cache; NULL: what the environment says */
     uint32_t max_tokens;     /* of each picture; 0: as its model's own processor does it */
 };
 void cli_add_pictures(struct cli_parser *p, struct cli_picture_opts *o); /* --image, --mmproj, ... */
 void cli_add_sounds(struct cli_parser *p, struct cli_picture_opts *o);   /* --audio */
+void cli_add_feature_cache(struct cli_parser *p, struct cli_picture_opts *o); /* --feature-cache */
 void cli_add_transcriber(struct cli_parser *p, struct cli_picture_opts *o); /* --transcribe-with */
 void cli_picture_opts_fini(struct cli_picture_opts *o);
 
@@ -30,6 +32,8 @@ struct cli_pictures {
     struct sn_sight *sight;
     struct sn_hearing *hearing;
     struct sn_transcriber *transcriber; /* instead of it */
+    struct sn_feature_cache *cache; /* NULL: features are not looked for */
+    double media_s;           /* decoding, encoding and all else that was done with the files */
     struct sn_seen *seen;     /* (n); zero for a sound */
     struct sn_heard *heard;   /* (n); zero for a picture */
     struct sn_medium *media;  /* (n_media): but those that became text */
@@ -54,6 +58,8 @@ int cli_picture_load(struct sn_sandbox *sandbox, const char *path, struct sn_ima
 /* What would be made of a picture file: it is decoded, nothing more. */
 int cli_picture_plan(struct sn_sandbox *sandbox, const struct sn_vision_pre *pre, const char *path,
                      size_t max_tokens, struct sn_vision_plan *out, struct sn_diag *d);
+/* Where rows come from: "memory", "disk", or NULL: computed now. */
+const char *cli_recalled_name(enum sn_recalled r);
 /* A line about each on standard error: sizes, tiles, tokens, times. */
 void cli_pictures_report(const struct cli_picture_opts *o, const struct cli_pictures *p);
 
