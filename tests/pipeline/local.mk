@@ -28,3 +28,15 @@ dist_check_SCRIPTS += tests/pipeline/pictures.py
 TESTS += tests/pipeline/pictures.py
 dist_check_SCRIPTS += tests/pipeline/sounds.py
 TESTS += tests/pipeline/sounds.py
+
+check_PROGRAMS += tests/pipeline/test_feature_cache
+TESTS += tests/pipeline/test_feature_cache
+tests_pipeline_test_feature_cache_SOURCES = tests/pipeline/test_feature_cache.c tests/test.h
+tests_pipeline_test_feature_cache_CFLAGS = $(TEST_CFLAGS)
+tests_pipeline_test_feature_cache_LDADD = $(LIBPIPELINE) $(TEST_LIBS)
+
+check_PROGRAMS += tests/pipeline/test_recall
+TESTS += tests/pipeline/test_recall
+tests_pipeline_test_recall_SOURCES = tests/pipeline/test_recall.c $(MM_GOLDEN)
+tests_pipeline_test_recall_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
+tests_pipeline_test_recall_LDADD = $(LIBPIPELINE) $(TEST_LIBS)
