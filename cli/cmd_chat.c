@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "cli/conversation.h"
 #include "cli/options.h"
+#include "cli/pictures.h"
 #include "cli/session.h"
 #include "cli/terminal.h"
 #include "llm/generate.h"
@@ -23,6 +24,7 @@
 struct chat_opts {
     struct cli_model_opts model;
     struct cli_sampling sampling;
+    struct cli_picture_opts pictures;
     const char *system, *template;
     bool verbose, echo;
 };
@@ -30,6 +32,7 @@ struct chat_opts {
 struct chat {
     struct chat_opts *o;
     struct cli_session session;
+    struct cli_pictures pictures;
     struct cli_conversation conversation;
     struct sn_strbuf said;   /* the answer being made */
     bool out_failed;
@@ -111,17 +114,33 @@ static int answer(struct chat *c, const struct sn_prompt *prompt, struct sn_answ
     return sn_generate(&g, prompt, a, d);
 }
 
+/* Pictures and sounds belong to what is said first, with what of them became text before it. */
+static int add_said(struct chat *c, const char *text, struct sn_diag *d)
+{
+    struct sn_strbuf said = {.max = SIZE_MAX / 2};
+    if (!cli_conversation_is_new(&c->conversation))
+        return cli_conversation_add(&c->conversation, "user", text, strlen(text), d);
+    sn_strbuf_append(&said, c->pictures.quotes.data, c->pictures.quotes.len);
+    sn_strbuf_puts(&said, text);
+    const int rc = said.failed ? sn_fail(d, SN_ENOMEM, "a message")
+                               : cli_conversation_add_seen(&c->conversation, &c->pictures, &c->o->pictures,
+                                                           said.data, said.len, d);
+    sn_strbuf_fini(&said);
+    return rc;
+}
+
 static int turn(struct chat *c, const char *text, struct sn_diag *d)
 {
-    struct sn_ids prompt = {0};
+    struct sn_prompt prompt = {0};
     struct sn_answer a;
-    int rc = cli_conversation_add(&c->conversation, "user", text, strlen(text), d);
+    int rc = add_said(c, text, d);
     if (rc < 0)
         return rc;
-    rc = cli_conversation_ids(&c->conversation, &prompt, d);
+    rc = cli_conversation_prompt(&c->conversation, &c->session, c->pictures.media, c->pictures.n_media,
+                                 &prompt, d);
     if (rc == 0)
-        rc = answer(c, &(struct sn_prompt){.tokens = prompt.v, .n = prompt.n}, &a, d);
-    sn_ids_fini(&prompt);
+        rc = answer(c, &prompt, &a, d);
+    sn_prompt_fini(&prompt);
     if (rc < 0) {
         cli_conversation_drop(&c->conversation);
         return rc;
@@ -199,7 +218,13 @@ static int loop(struct chat *c)
 static int chat_open(struct chat *c, struct chat_opts *o, struct sn_diag *d)
 {
     *c = (struct chat){.o = o, .terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)};
-    int rc = cli_session_open(&o->model, NULL, &c->session, d);
+    int rc = cli_pictures_start(&o->pictures, &c->pictures, d);
+    if (rc == 0)
+        rc = cli_session_open(&o->model, NULL, &c->session, d);
+    if (rc == 0)
+        rc = cli_pictures_see(&o->pictures, &c->session, &c->pictures, d);
+    if (rc == 0 && o->verbose)
+        cli_pictures_report(&o->pictures, &c->pictures);
     if (rc == 0)
         rc = cli_conversation_open(&c->session, o->template, o->system, &c->conversation, d);
     return rc;
@@ -208,6 +233,7 @@ static int chat_open(struct chat *c, struct chat_opts *o, struct sn_diag *d)
 static void chat_close(struct chat *c)
 {
     cli_conversation_close(&c->conversation);
+    cli_pictures_close(&c->pictures);
     cli_session_close(&c->session);
     sn_strbuf_fini(&c->said);
 }
@@ -236,15 +262,20 @@ int cmd_chat(int argc, char **argv)
     struct chat_opts o = {0};
     struct cli_parser p = {
         .command = "chat",
-        .synopsis = "-m MODEL [OPTION]...",
+        .synopsis = "-m MODEL [--image FILE]... [--audio FILE]... [OPTION]...",
         .about =
-            "A conversation with the model. Without a terminal each line of standard input is one\n"
+            "A conversation with the model, about pictures and sounds if there are any. Without a terminal each line of standard input is one\n"
             "turn. Lines /help, /reset and /quit are commands. Ctrl-C ends the answer being made.",
         .examples =
             "  sensorium chat -m smollm2\n"
+            "  sensorium chat -m smolvlm.gguf --image photo.jpg\n"
             "  printf 'Hello!\\nWhat did I just say?\\n' | sensorium chat -m smollm2\n",
     };
     cli_add_model(&p, &o.model);
+    cli_add_pictures(&p, &o.pictures);
+    cli_add_sounds(&p, &o.pictures);
+    cli_add_transcriber(&p, &o.pictures);
+    cli_add_feature_cache(&p, &o.pictures);
     cli_add(&p, (struct cli_option){0, "system", CLI_STRING, &o.system, "TEXT",
                                     "the system message", 0, 0, NULL});
     cli_add(&p, (struct cli_option){0, "template", CLI_STRING, &o.template, "NAME",
@@ -270,5 +301,6 @@ int cmd_chat(int argc, char **argv)
         status = chat(&o);
     }
     cli_sampling_fini(&o.sampling);
+    cli_picture_opts_fini(&o.pictures);
     return status;
 }

@@ -40,3 +40,5 @@ TESTS += tests/pipeline/test_recall
 tests_pipeline_test_recall_SOURCES = tests/pipeline/test_recall.c $(MM_GOLDEN)
 tests_pipeline_test_recall_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
 tests_pipeline_test_recall_LDADD = $(LIBPIPELINE) $(TEST_LIBS)
+dist_check_SCRIPTS += tests/pipeline/questions.py
+TESTS += tests/pipeline/questions.py
