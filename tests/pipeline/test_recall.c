@@ -161,6 +161,40 @@ static void the_model_is_known_by_its_bytes(void **state)
     sn_feature_cache_free(&c);
 }
 
+/* Each allocation failing in turn: an error or the right rows, and never less than that kept. */
+static void survives_failing_allocations(void **state)
+{
+    (void)state;
+    struct sn_sight *s = open_sight("idefics3");
+    struct sn_image a = picture(1);
+    struct sn_feature_cache *before = open_cache("failing"); /* from here on the model's digest is known */
+    struct sn_seen want = see(s, &a, before, NULL, SN_RECALLED_NOT);
+    size_t n_errors = 0;
+    sn_feature_cache_free(&before);
+    for (long n = 1; n <= 200; n++) {
+        char name[32];
+        snprintf(name, sizeof name, "failing-%ld", n);
+        struct sn_feature_cache *c = open_cache(name);
+        const struct sn_recall from = {.cache = c};
+        struct sn_diag d;
+        for (int again = 0; again < 2; again++) { /* computed, then recalled if it was kept */
+            struct sn_seen seen;
+            sn_test_fail_alloc(n);
+            const int rc = sn_sight_see(s, &a, 0, &from, &seen, NULL, &d);
+            sn_test_fail_alloc(0);
+            n_errors += rc < 0;
+            if (rc < 0) assert_int_equal(rc, -SN_ENOMEM);
+            if (rc == 0) check_same(&want, &seen);
+            sn_seen_fini(&seen);
+        }
+        sn_feature_cache_free(&c);
+    }
+    assert_true(n_errors > 3);
+    sn_seen_fini(&want);
+    sn_image_fini(&a);
+    sn_sight_free(&s);
+}
+
 /* --- prompts --- */
 
 struct world {
@@ -266,6 +300,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_are_the_same_bits),
         cmocka_unit_test(the_model_is_known_by_its_bytes),
+        cmocka_unit_test(survives_failing_allocations),
         cmocka_unit_test(prompts_go_on_behind_pictures),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
