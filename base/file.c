@@ -19,6 +19,14 @@ static int fail_errno(struct sn_diag *d, const char *path, const char *doing)
                    strerror(errno));
 }
 
+static struct sn_file_id id_of(const struct stat *st)
+{
+    return (struct sn_file_id){
+        .device = st->st_dev, .inode = st->st_ino, .size = (uint64_t)st->st_size,
+        .modified_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
+        .changed_ns = (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec};
+}
+
 int sn_map_open(const char *path, struct sn_map *out, struct sn_diag *d)
 {
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -31,13 +39,13 @@ int sn_map_open(const char *path, struct sn_map *out, struct sn_diag *d)
     } else if (!S_ISREG(st.st_mode)) {
         rc = sn_fail(d, SN_EINVAL, "%s: not a regular file", path);
     } else if (st.st_size == 0) {
-        *out = (struct sn_map){0};
+        *out = (struct sn_map){.id = id_of(&st)};
     } else {
         void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (p == MAP_FAILED)
             rc = fail_errno(d, path, "map");
         else
-            *out = (struct sn_map){p, (size_t)st.st_size};
+            *out = (struct sn_map){p, (size_t)st.st_size, id_of(&st)};
     }
     close(fd);
     return rc;
@@ -84,7 +92,7 @@ int sn_file_read(const char *path, size_t max_bytes, char **out, size_t *n_bytes
     return rc;
 }
 
-static int write_all(int fd, const void *bytes, size_t n)
+bool sn_write_all(int fd, const void *bytes, size_t n)
 {
     const char *p = bytes;
     while (n > 0) {
@@ -92,11 +100,11 @@ static int write_all(int fd, const void *bytes, size_t n)
         if (w < 0 && errno == EINTR)
             continue;
         if (w < 0)
-            return -1;
+            return false;
         p += w;
         n -= (size_t)w;
     }
-    return 0;
+    return true;
 }
 
 int sn_file_write(const char *path, const void *bytes, size_t n_bytes, struct sn_diag *d)
@@ -113,7 +121,7 @@ int sn_file_write(const char *path, const void *bytes, size_t n_bytes, struct sn
     }
     const mode_t mask = umask(0);
     umask(mask);
-    if (write_all(fd, bytes, n_bytes) != 0 || fchmod(fd, 0666 & ~mask) != 0 || fsync(fd) != 0)
+    if (!sn_write_all(fd, bytes, n_bytes) || fchmod(fd, 0666 & ~mask) != 0 || fsync(fd) != 0)
         rc = fail_errno(d, path, "write");
     if (close(fd) != 0 && rc == 0)
         rc = fail_errno(d, path, "write");

@@ -4,13 +4,22 @@
 
 #include "base/diag.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/* Which file, and in which state: another content has another of these, unless it was written within the
+ * clock's grain of the one before. */
+struct sn_file_id {
+    uint64_t device, inode, size;
+    int64_t modified_ns, changed_ns; /* since 1970 */
+};
 
 /* A file mapped read-only. */
 struct sn_map {
     const uint8_t *data; /* `size` bytes; NULL when size is 0 */
     size_t size;
+    struct sn_file_id id;
 };
 int sn_map_open(const char *path, struct sn_map *out, struct sn_diag *d);
 void sn_map_close(struct sn_map *m); /* safe on {0} and twice */
@@ -22,6 +31,9 @@ int sn_file_read(const char *path, size_t max_bytes, char **out, size_t *n_bytes
 
 /* Replaces `path` in one step: written beside it, fsynced, renamed. */
 int sn_file_write(const char *path, const void *bytes, size_t n_bytes, struct sn_diag *d);
+
+/* All n bytes to a file descriptor; false with errno set. */
+bool sn_write_all(int fd, const void *bytes, size_t n);
 
 /* Makes a folder and its missing parents (mode 0777 less umask); fine if it is there. */
 int sn_mkdirs(const char *path, struct sn_diag *d);

@@ -34,18 +34,52 @@ int sn_sha256_update(struct sn_sha256 *h, const void *bytes, size_t n, struct sn
     return 0;
 }
 
+int sn_sha256_field(struct sn_sha256 *h, const char *name, const void *bytes, size_t n,
+                    struct sn_diag *d)
+{
+    const uint64_t lengths[2] = {strlen(name), n};
+    uint8_t head[sizeof lengths];
+    for (size_t i = 0; i < sizeof head; i++) head[i] = (uint8_t)(lengths[i / 8] >> (i % 8 * 8));
+    int rc = sn_sha256_update(h, head, sizeof head, d);
+    if (rc == 0) rc = sn_sha256_update(h, name, strlen(name), d);
+    return rc < 0 ? rc : sn_sha256_update(h, bytes, n, d);
+}
+
+int sn_sha256_digest(struct sn_sha256 *h, struct sn_digest *out, struct sn_diag *d)
+{
+    if (EVP_DigestFinal_ex(h->ctx, out->b, NULL) != 1)
+        return sn_fail(d, SN_EIO, "sha256: digest failed");
+    return 0;
+}
+
 int sn_sha256_hex(struct sn_sha256 *h, char hex[65], struct sn_diag *d)
 {
-    unsigned char raw[32];
-    if (EVP_DigestFinal_ex(h->ctx, raw, NULL) != 1)
-        return sn_fail(d, SN_EIO, "sha256: digest failed");
+    struct sn_digest raw;
+    const int rc = sn_sha256_digest(h, &raw, d);
+    if (rc == 0)
+        sn_digest_hex(&raw, hex);
+    return rc;
+}
+
+void sn_digest_hex(const struct sn_digest *a, char hex[65])
+{
     static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < 32; i++) {
-        hex[2 * i] = digits[raw[i] >> 4];
-        hex[2 * i + 1] = digits[raw[i] & 15];
+    for (size_t i = 0; i < SN_DIGEST_BYTES; i++) {
+        hex[2 * i] = digits[a->b[i] >> 4];
+        hex[2 * i + 1] = digits[a->b[i] & 15];
     }
     hex[64] = '\0';
-    return 0;
+}
+
+bool sn_digest_equal(const struct sn_digest *a, const struct sn_digest *b)
+{
+    return memcmp(a->b, b->b, SN_DIGEST_BYTES) == 0;
+}
+
+bool sn_digest_known(const struct sn_digest *a)
+{
+    static const struct sn_digest none;
+    return !sn_digest_equal(a, &none);
 }
 
 void sn_sha256_free(struct sn_sha256 **hp)

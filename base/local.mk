@@ -3,6 +3,7 @@ base_libbase_a_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
 base_libbase_a_SOURCES = \
   base/clock.h \
   base/diag.c base/diag.h \
+  base/disk_cache.c base/disk_cache.h \
   base/file.c base/file.h \
   base/hash.c base/hash.h \
   base/media.c base/media.h \

@@ -9,5 +9,6 @@ void sn_prompt_fini(struct sn_prompt *p)
     sn_free(p->rows);
     sn_free(p->at);
     sn_free(p->spans);
+    sn_free(p->places);
     *p = (struct sn_prompt){0};
 }

@@ -3,6 +3,8 @@
 /* The fused prompt: what fusion makes and a decoder reads. A token's id, or, where it is negative, a
  * row of features that stands there as if it were a token's embedding. */
 
+#include "base/hash.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +20,13 @@ struct sn_position {
     int32_t t, y, x;
 };
 
+/* Where the rows of one medium stand, from the first to the last of them, and the key of all that they
+ * were made of. Rows in no such place are like no others. */
+struct sn_place {
+    size_t start, n; /* tokens */
+    struct sn_digest key;
+};
+
 struct sn_prompt {
     int32_t *tokens;         /* (n) */
     size_t n;
@@ -26,6 +35,8 @@ struct sn_prompt {
     struct sn_position *at;  /* (n), or NULL: 0, 1, 2, ... */
     struct sn_span *spans;   /* (n_spans), in order, disjoint */
     size_t n_spans;
+    struct sn_place *places; /* (n_places), in order, disjoint */
+    size_t n_places;
 };
 void sn_prompt_fini(struct sn_prompt *p); /* a zeroed one is fine; zeroes it again */
 

@@ -1,5 +1,6 @@
 /* Text goes out as soon as it is certain; with --ids or --json everything is gathered first, because
- * both print one line. */
+ * both print one line. Questions about the same media do not know of each other; that their prompts begin
+ * alike is for the session's prefix cache to see. */
 #include "config.h"
 #include "cli/answer.h"
 
@@ -18,9 +19,10 @@ enum { PROMPT_MAX = 256 << 20 }; /* bytes of a prompt file */
 
 /* What comes out of the model, as it comes. */
 struct output {
-    const struct cli_answer_opts *o;
+    struct cli_answer_opts *o;
     const struct cli_pictures *pictures;
     const struct sn_tokenizer *tokenizer;
+    double load_s, media_s; /* what was done before the first question */
     struct sn_ids ids;
     struct sn_strbuf text;
     json_t *logprobs;       /* NULL unless asked for */
@@ -65,36 +67,46 @@ static int on_token(void *ctx, const struct sn_generated *token)
     return out->failed;
 }
 
-static int print_json(const struct output *out, const struct sn_answer *a, double load_s,
-                      struct sn_diag *d)
+static json_t *timings_json(const struct output *out, const struct sn_answer *a)
 {
-    json_t *usage = json_object(), *timings = json_object(), *o = json_object();
-    cli_json_set(usage, "prompt_tokens", json_integer((json_int_t)a->n_prompt));
-    cli_json_set(usage, "completion_tokens", json_integer((json_int_t)a->n_tokens));
-    cli_json_set(timings, "load_s", json_real(load_s));
+    json_t *timings = json_object();
+    cli_json_set(timings, "load_s", json_real(out->load_s));
+    if (out->pictures->n)
+        cli_json_set(timings, "media_s", json_real(out->media_s));
     cli_json_set(timings, "prefill_s", json_real(a->prefill_s));
     cli_json_set(timings, "first_token_s", json_real(a->first_token_s));
     cli_json_set(timings, "decode_s", json_real(a->decode_s));
     if (a->n_tokens > 1 && a->decode_s > 0)
         cli_json_set(timings, "decode_tokens_per_s",
                      json_real((double)(a->n_tokens - 1) / a->decode_s));
+    return timings;
+}
+
+static int print_json(const struct output *out, const struct sn_answer *a, struct sn_diag *d)
+{
+    json_t *usage = json_object(), *o = json_object();
+    const char *asked = out->o->n_questions > 1 ? out->o->prompt : NULL;
+    cli_json_set(usage, "prompt_tokens", json_integer((json_int_t)a->n_prompt));
+    cli_json_set(usage, "cached_tokens", json_integer((json_int_t)a->n_cached));
+    cli_json_set(usage, "completion_tokens", json_integer((json_int_t)a->n_tokens));
+    if (asked)
+        cli_json_set(o, "prompt", sn_json_text(asked, strlen(asked)));
     cli_json_set(o, "text", sn_json_text(out->text.data ? out->text.data : "", out->text.len));
     cli_json_set(o, "ids", cli_json_ids(out->ids.v, out->ids.n));
     cli_json_set(o, "finish", json_string(sn_finish_name(a->finish)));
     cli_json_set(o, "usage", usage);
     if (out->pictures->n)
         cli_json_set(o, "media", cli_pictures_json(&out->o->pictures, out->pictures));
-    cli_json_set(o, "timings", timings);
+    cli_json_set(o, "timings", timings_json(out, a));
     if (out->logprobs)
         cli_json_set(o, "logprobs", json_incref(out->logprobs));
     return cli_json_print(o, d);
 }
 
-static int print_answer(const struct output *out, const struct sn_answer *a, double load_s,
-                        struct sn_diag *d)
+static int print_answer(const struct output *out, const struct sn_answer *a, struct sn_diag *d)
 {
     if (out->o->json)
-        return print_json(out, a, load_s, d);
+        return print_json(out, a, d);
     if (out->o->ids) {
         for (size_t i = 0; i < out->ids.n; i++)
             printf("%s%d", i ? " " : "", out->ids.v[i]);
@@ -104,9 +116,9 @@ static int print_answer(const struct output *out, const struct sn_answer *a, dou
     }
     if (out->o->verbose)
         fprintf(stderr,
-                "%zu + %zu tokens, ended by %s; load %.3f s, prefill %.3f s, decode %.3f s\n",
-                a->n_prompt, a->n_tokens, sn_finish_name(a->finish), load_s, a->prefill_s,
-                a->decode_s);
+                "%zu (%zu from the cache) + %zu tokens, ended by %s; load %.3f s, prefill %.3f s, "
+                "decode %.3f s\n", a->n_prompt, a->n_cached, a->n_tokens, sn_finish_name(a->finish),
+                out->load_s, a->prefill_s, a->decode_s);
     return 0;
 }
 
@@ -156,26 +168,52 @@ static int make_prompt(const struct cli_answer_opts *o, const struct cli_session
     return rc;
 }
 
-static int answer(struct cli_answer_opts *o, const struct cli_session *s,
-                  const struct cli_pictures *pictures,
-                  const struct sn_prompt *prompt, struct sn_answer *a, struct sn_diag *d)
+static int answer(struct output *out, const struct cli_session *s, const struct sn_prompt *prompt,
+                  struct sn_answer *a, struct sn_diag *d)
 {
-    struct output out = {.o = o, .pictures = pictures, .tokenizer = sn_llm_tokenizer(s->llm)};
+    struct cli_answer_opts *o = out->o;
     if (o->sampling.cfg.n_logprobs)
-        out.logprobs = json_array();
-    struct sn_generate g = {.llm = s->llm, .engine = s->engine,
-                            .sampling = cli_sampling_cfg(&o->sampling), .fn = on_token,
-                            .ctx = &out, .stop = cli_interrupted, .fused = prompt};
-    int rc = sn_seq_new(s->engine, &g.seq, d);
-    if (rc == 0)
-        rc = sn_generate(&g, prompt->tokens, prompt->n, a, d);
-    if (rc == 0 && out.failed && !ferror(stdout))
+        out->logprobs = json_array();
+    const struct sn_generate g = {.llm = s->llm, .engine = s->engine, .prefix = s->prefix,
+                                  .sampling = cli_sampling_cfg(&o->sampling), .fn = on_token,
+                                  .ctx = out, .stop = cli_interrupted};
+    int rc = sn_generate(&g, prompt, a, d);
+    if (rc == 0 && out->failed && !ferror(stdout))
         rc = sn_fail(d, SN_ENOMEM, "the answer's text");
+    return rc < 0 ? rc : print_answer(out, a, d);
+}
+
+static int answer_prompt(struct cli_answer_opts *o, const struct cli_session *s,
+                         const struct cli_pictures *pictures, bool first, struct sn_answer *a,
+                         struct sn_diag *d)
+{
+    struct output out = {.o = o, .pictures = pictures, .tokenizer = sn_llm_tokenizer(s->llm),
+                         .load_s = first ? s->load_s : 0, .media_s = first ? pictures->media_s : 0};
+    struct sn_prompt prompt = {0};
+    int rc = make_prompt(o, s, pictures, &prompt, d);
+    if (rc == 0 && first && o->verbose)
+        cli_pictures_report(&o->pictures, pictures);
+    if (rc == 0 && o->n_questions > 1 && !o->ids && !o->json)
+        printf("%s> %s\n", first ? "" : "\n", o->prompt);
     if (rc == 0)
-        rc = print_answer(&out, a, s->load_s, d);
+        rc = answer(&out, s, &prompt, a, d);
     sn_ids_fini(&out.ids);
     sn_strbuf_fini(&out.text);
     json_decref(out.logprobs);
+    sn_prompt_fini(&prompt);
+    return rc;
+}
+
+static int answer_all(struct cli_answer_opts *o, const struct cli_session *s,
+                      const struct cli_pictures *pictures, struct sn_answer *a, struct sn_diag *d)
+{
+    const size_t n = sn_max(o->n_questions, 1);
+    int rc = 0;
+    for (size_t i = 0; i < n && rc == 0 && !*cli_interrupted; i++) {
+        if (o->n_questions)
+            o->prompt = o->questions[i];
+        rc = answer_prompt(o, s, pictures, i == 0, a, d);
+    }
     return rc;
 }
 
@@ -183,19 +221,13 @@ static int run(struct cli_answer_opts *o, struct sn_answer *a, struct sn_diag *d
 {
     struct cli_session s = {0};
     struct cli_pictures pictures;
-    struct sn_prompt prompt = {0};
     int rc = cli_pictures_start(&o->pictures, &pictures, d);
     if (rc == 0)
         rc = cli_session_open(&o->model, NULL, &s, d);
     if (rc == 0)
         rc = cli_pictures_see(&o->pictures, &s, &pictures, d);
     if (rc == 0)
-        rc = make_prompt(o, &s, &pictures, &prompt, d);
-    if (rc == 0 && o->verbose)
-        cli_pictures_report(&o->pictures, &pictures);
-    if (rc == 0)
-        rc = answer(o, &s, &pictures, &prompt, a, d);
-    sn_prompt_fini(&prompt);
+        rc = answer_all(o, &s, &pictures, a, d);
     cli_pictures_close(&pictures);
     cli_session_close(&s);
     return rc;

@@ -1,6 +1,6 @@
 #ifndef SN_CLI_ANSWER_H
 #define SN_CLI_ANSWER_H
-/* One prompt, one answer: what `generate` and `ask` share. */
+/* One prompt, one answer, or several about the same media: what `generate` and `ask` share. */
 
 #include "cli/options.h"
 #include "cli/pictures.h"
@@ -10,6 +10,8 @@ struct cli_answer_opts {
     struct cli_sampling sampling;
     struct cli_picture_opts pictures;
     const char *prompt, *file, *tokens; /* one of them */
+    char *const *questions;             /* (n_questions), or these: each is answered by itself */
+    size_t n_questions;
     const char *system, *template;
     bool raw, ids, json, verbose;
 };

@@ -55,7 +55,7 @@ static int look(struct bench_media *b, const char *path, double s[N_STAGES], str
     int rc = cli_picture_load(b->p.sandbox, path, &image, d);
     s[DECODE] += sn_clock_s() - t0;
     if (rc == 0)
-        rc = sn_sight_see(b->p.sight, &image, b->o->pictures->max_tokens, &seen, cli_interrupted, d);
+        rc = sn_sight_see(b->p.sight, &image, b->o->pictures->max_tokens, NULL, &seen, cli_interrupted, d);
     s[PREPARE] += seen.prepare_s;
     s[ENCODE] += seen.encode_s;
     s[PROJECT] += seen.project_s;
@@ -72,7 +72,7 @@ static int listen(struct bench_media *b, const char *path, double s[N_STAGES], s
     struct sn_heard heard = {0};
     int rc = cli_sound_listen(b->p.sandbox, b->p.hearing, path, &l, d);
     if (rc == 0)
-        rc = sn_hearing_encode(b->p.hearing, &l, &heard, cli_interrupted, d);
+        rc = sn_hearing_encode(b->p.hearing, &l, NULL, &heard, cli_interrupted, d);
     s[PREPARE] += heard.listen_s;
     s[ENCODE] += heard.encode_s;
     s[PROJECT] += heard.project_s;

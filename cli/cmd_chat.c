@@ -1,7 +1,7 @@
-/* A conversation on one sequence. Each turn renders the whole conversation again and lets
- * sn_generate() keep what the cache already holds of it, so that only new tokens are run, whatever
- * the template does. With a terminal, Ctrl-C ends the answer being made, or the program at the
- * prompt; without one, lines of standard input are the turns and Ctrl-C ends the program. */
+/* A conversation. Each turn renders the whole of it again, and sn_generate() finds what was kept of the
+ * turn before, so that only new tokens are run, whatever the template does. With a terminal, Ctrl-C ends
+ * the answer being made, or the program at the prompt; without one, lines of standard input are the turns
+ * and Ctrl-C ends the program. */
 #include "config.h"
 #include "cli/commands.h"
 
@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "cli/conversation.h"
 #include "cli/options.h"
+#include "cli/pictures.h"
 #include "cli/session.h"
 #include "cli/terminal.h"
 #include "llm/generate.h"
@@ -23,6 +24,7 @@
 struct chat_opts {
     struct cli_model_opts model;
     struct cli_sampling sampling;
+    struct cli_picture_opts pictures;
     const char *system, *template;
     bool verbose, echo;
 };
@@ -30,9 +32,8 @@ struct chat_opts {
 struct chat {
     struct chat_opts *o;
     struct cli_session session;
+    struct cli_pictures pictures;
     struct cli_conversation conversation;
-    int32_t seq;
-    struct sn_ids held;      /* what the sequence holds */
     struct sn_strbuf said;   /* the answer being made */
     bool out_failed;
     bool terminal;
@@ -99,49 +100,47 @@ static int on_token(void *ctx, const struct sn_generated *token)
     sn_strbuf_append(&c->said, token->text, token->n_text);
     fwrite(token->text, 1, token->n_text, stdout);
     c->out_failed |= fflush(stdout) != 0;
-    c->out_failed |= sn_ids_push(&c->held, token->id, NULL) < 0;
     return c->out_failed || c->said.failed;
 }
 
-/* Runs the prompt and the answer; *held becomes what the sequence holds. */
-static int answer(struct chat *c, struct sn_ids *prompt, struct sn_answer *a, struct sn_diag *d)
+static int answer(struct chat *c, const struct sn_prompt *prompt, struct sn_answer *a,
+                  struct sn_diag *d)
 {
-    struct sn_ids before = c->held;
-    c->held = (struct sn_ids){0};
-    int rc = 0;
-    for (size_t i = 0; i < prompt->n && rc == 0; i++)
-        rc = sn_ids_push(&c->held, prompt->v[i], d);
     const struct sn_generate g = {
-        .llm = c->session.llm, .engine = c->session.engine, .seq = c->seq,
-        .sampling = cli_sampling_cfg(&c->o->sampling), .held = before.v, .fn = on_token, .ctx = c,
+        .llm = c->session.llm, .engine = c->session.engine, .prefix = c->session.prefix,
+        .sampling = cli_sampling_cfg(&c->o->sampling), .fn = on_token, .ctx = c,
         .stop = cli_interrupted};
     sn_strbuf_clear(&c->said);
-    if (rc == 0)
-        rc = sn_generate(&g, prompt->v, prompt->n, a, d);
-    const size_t length = sn_seq_length(c->session.engine, c->seq);
-    if (rc < 0 && length == before.n) { /* refused before anything changed */
-        sn_ids_fini(&c->held);
-        c->held = before;
-        return rc;
-    }
-    sn_ids_fini(&before);
-    if (rc < 0)
-        sn_seq_truncate(c->session.engine, c->seq, 0, NULL);
-    c->held.n = rc < 0 ? 0 : sn_min(length, c->held.n);
+    return sn_generate(&g, prompt, a, d);
+}
+
+/* Pictures and sounds belong to what is said first, with what of them became text before it. */
+static int add_said(struct chat *c, const char *text, struct sn_diag *d)
+{
+    struct sn_strbuf said = {.max = SIZE_MAX / 2};
+    if (!cli_conversation_is_new(&c->conversation))
+        return cli_conversation_add(&c->conversation, "user", text, strlen(text), d);
+    sn_strbuf_append(&said, c->pictures.quotes.data, c->pictures.quotes.len);
+    sn_strbuf_puts(&said, text);
+    const int rc = said.failed ? sn_fail(d, SN_ENOMEM, "a message")
+                               : cli_conversation_add_seen(&c->conversation, &c->pictures, &c->o->pictures,
+                                                           said.data, said.len, d);
+    sn_strbuf_fini(&said);
     return rc;
 }
 
 static int turn(struct chat *c, const char *text, struct sn_diag *d)
 {
-    struct sn_ids prompt = {0};
+    struct sn_prompt prompt = {0};
     struct sn_answer a;
-    int rc = cli_conversation_add(&c->conversation, "user", text, strlen(text), d);
+    int rc = add_said(c, text, d);
     if (rc < 0)
         return rc;
-    rc = cli_conversation_ids(&c->conversation, &prompt, d);
+    rc = cli_conversation_prompt(&c->conversation, &c->session, c->pictures.media, c->pictures.n_media,
+                                 &prompt, d);
     if (rc == 0)
         rc = answer(c, &prompt, &a, d);
-    sn_ids_fini(&prompt);
+    sn_prompt_fini(&prompt);
     if (rc < 0) {
         cli_conversation_drop(&c->conversation);
         return rc;
@@ -219,19 +218,23 @@ static int loop(struct chat *c)
 static int chat_open(struct chat *c, struct chat_opts *o, struct sn_diag *d)
 {
     *c = (struct chat){.o = o, .terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)};
-    int rc = cli_session_open(&o->model, NULL, &c->session, d);
+    int rc = cli_pictures_start(&o->pictures, &c->pictures, d);
+    if (rc == 0)
+        rc = cli_session_open(&o->model, NULL, &c->session, d);
+    if (rc == 0)
+        rc = cli_pictures_see(&o->pictures, &c->session, &c->pictures, d);
+    if (rc == 0 && o->verbose)
+        cli_pictures_report(&o->pictures, &c->pictures);
     if (rc == 0)
         rc = cli_conversation_open(&c->session, o->template, o->system, &c->conversation, d);
-    if (rc == 0)
-        rc = sn_seq_new(c->session.engine, &c->seq, d);
     return rc;
 }
 
 static void chat_close(struct chat *c)
 {
     cli_conversation_close(&c->conversation);
+    cli_pictures_close(&c->pictures);
     cli_session_close(&c->session);
-    sn_ids_fini(&c->held);
     sn_strbuf_fini(&c->said);
 }
 
@@ -259,15 +262,20 @@ int cmd_chat(int argc, char **argv)
     struct chat_opts o = {0};
     struct cli_parser p = {
         .command = "chat",
-        .synopsis = "-m MODEL [OPTION]...",
+        .synopsis = "-m MODEL [--image FILE]... [--audio FILE]... [OPTION]...",
         .about =
-            "A conversation with the model. Without a terminal each line of standard input is one\n"
+            "A conversation with the model, about pictures and sounds if there are any. Without a terminal each line of standard input is one\n"
             "turn. Lines /help, /reset and /quit are commands. Ctrl-C ends the answer being made.",
         .examples =
             "  sensorium chat -m smollm2\n"
+            "  sensorium chat -m smolvlm.gguf --image photo.jpg\n"
             "  printf 'Hello!\\nWhat did I just say?\\n' | sensorium chat -m smollm2\n",
     };
     cli_add_model(&p, &o.model);
+    cli_add_pictures(&p, &o.pictures);
+    cli_add_sounds(&p, &o.pictures);
+    cli_add_transcriber(&p, &o.pictures);
+    cli_add_feature_cache(&p, &o.pictures);
     cli_add(&p, (struct cli_option){0, "system", CLI_STRING, &o.system, "TEXT",
                                     "the system message", 0, 0, NULL});
     cli_add(&p, (struct cli_option){0, "template", CLI_STRING, &o.template, "NAME",
@@ -293,5 +301,6 @@ int cmd_chat(int argc, char **argv)
         status = chat(&o);
     }
     cli_sampling_fini(&o.sampling);
+    cli_picture_opts_fini(&o.pictures);
     return status;
 }

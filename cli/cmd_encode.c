@@ -66,7 +66,7 @@ static int run_hearing(const struct encode_opts *o, struct sn_hearing *hearing,
     struct sn_heard heard = {0};
     if (!strcmp(o->stage, "mel"))
         return cli_npy_write(o->out, l->mel, (const size_t[]){l->n_windows, l->n_mels, SN_MEL_FRAMES}, 3, d);
-    int rc = sn_hearing_encode(hearing, l, &heard, cli_interrupted, d);
+    int rc = sn_hearing_encode(hearing, l, NULL, &heard, cli_interrupted, d);
     if (rc == 0)
         rc = write_rows(o, &heard.encoded, &heard.rows, d);
     sn_heard_fini(&heard);

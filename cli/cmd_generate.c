@@ -58,6 +58,7 @@ int cmd_generate(int argc, char **argv)
     cli_add_sounds(&p, &o.pictures);
     cli_add_videos(&p, &o.pictures);
     cli_add_transcriber(&p, &o.pictures);
+    cli_add_feature_cache(&p, &o.pictures);
     cli_add_sampling(&p, &o.sampling);
     cli_add_answer_output(&p, &o);
     cli_add_compute(&p, &o.model);

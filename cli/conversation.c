@@ -88,7 +88,7 @@ int cli_conversation_prompt(const struct cli_conversation *c, const struct cli_s
     if (n_media)
         return sn_chat_media_fuse(&m, c->messages, out, d);
     struct sn_ids ids = {0};
-    const int rc = cli_conversation_ids(c, &ids, d);
+    const int rc = sn_chat_encode(c->chat, &(struct sn_chat_input){.messages = c->messages}, &ids, d);
     *out = (struct sn_prompt){.tokens = ids.v, .n = ids.n};
     return rc;
 }
@@ -100,17 +100,20 @@ void cli_conversation_drop(struct cli_conversation *c)
         json_array_remove(c->messages, n - 1);
 }
 
-void cli_conversation_reset(struct cli_conversation *c)
+static bool begins_with_system(const struct cli_conversation *c)
 {
     const json_t *first = json_array_get(c->messages, 0);
     const char *role = json_string_value(json_object_get(first, "role"));
-    const size_t keep = role && strcmp(role, "system") == 0;
-    while (json_array_size(c->messages) > keep)
-        cli_conversation_drop(c);
+    return role && strcmp(role, "system") == 0;
 }
 
-int cli_conversation_ids(const struct cli_conversation *c, struct sn_ids *ids, struct sn_diag *d)
+bool cli_conversation_is_new(const struct cli_conversation *c)
 {
-    ids->n = 0;
-    return sn_chat_encode(c->chat, &(struct sn_chat_input){.messages = c->messages}, ids, d);
+    return json_array_size(c->messages) == (begins_with_system(c) ? 1 : 0);
+}
+
+void cli_conversation_reset(struct cli_conversation *c)
+{
+    while (!cli_conversation_is_new(c))
+        cli_conversation_drop(c);
 }

@@ -27,16 +27,15 @@ int cli_conversation_add(struct cli_conversation *c, const char *role, const cha
 /* A user's message after those of the media that did not become text. */
 int cli_conversation_add_seen(struct cli_conversation *c, const struct cli_pictures *media,
                               const struct cli_picture_opts *o, const char *text, size_t n, struct sn_diag *d);
+/* Whether nobody has said anything yet. */
+bool cli_conversation_is_new(const struct cli_conversation *c);
 /* Takes the newest message back. */
 void cli_conversation_drop(struct cli_conversation *c);
 /* Forgets all messages but the system's. */
 void cli_conversation_reset(struct cli_conversation *c);
 
-/* The whole prompt, up to where the assistant is to speak; replaces *ids. What stands in messages
- * never becomes a control token. */
-int cli_conversation_ids(const struct cli_conversation *c, struct sn_ids *ids, struct sn_diag *d);
-
-/* The same with the media of all messages, in order. sn_prompt_fini() ends *out. */
+/* The whole prompt, up to where the assistant is to speak, with the media of all messages, in order. What
+ * stands in messages never becomes a control token. sn_prompt_fini() ends *out. */
 int cli_conversation_prompt(const struct cli_conversation *c, const struct cli_session *s,
                             const struct sn_medium *media, size_t n_media, struct sn_prompt *out,
                             struct sn_diag *d);

@@ -35,7 +35,7 @@ struct cli_option {
     cli_each_fn *each;
 };
 
-enum { CLI_OPTIONS_MAX = 40 };
+enum { CLI_OPTIONS_MAX = 48 };
 struct cli_parser {
     const char *command;    /* "generate" */
     const char *synopsis;   /* what follows the command's name in the usage line */

@@ -2,9 +2,12 @@
 #include "cli/pictures.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
 #include "cli/sounds.h"
@@ -89,6 +92,13 @@ void cli_add_pictures(struct cli_parser *p, struct cli_picture_opts *o)
         cli_add(p, list[i]);
 }
 
+void cli_add_feature_cache(struct cli_parser *p, struct cli_picture_opts *o)
+{
+    cli_add(p, (struct cli_option){0, "feature-cache", CLI_STRING, &o->cache, "DIR",
+                                   "keep there what pictures and sounds became ('auto': in the cache "
+                                   "folder; off)", 0, 0, NULL});
+}
+
 void cli_add_transcriber(struct cli_parser *p, struct cli_picture_opts *o)
 {
     cli_add(p, (struct cli_option){0, "transcribe-with", CLI_STRING, &o->transcriber, "MODEL",
@@ -131,6 +141,7 @@ void cli_pictures_close(struct cli_pictures *p)
     sn_transcriber_free(&p->transcriber);
     sn_strbuf_fini(&p->quotes);
     sn_sandbox_free(&p->sandbox);
+    sn_feature_cache_free(&p->cache);
     *p = (struct cli_pictures){0};
 }
 
@@ -172,6 +183,23 @@ static int open_ears(const struct cli_picture_opts *o, const struct cli_session 
     if (rc < 0 && d->code != SN_ENOMEM)
         rc = sn_diag_prefix(d, rc, "%s cannot hear without an mmproj file that has an audio tower "
                             "(--mmproj, or --transcribe-with a Whisper model)", s->path);
+    return rc;
+}
+
+/* Off unless it is asked for: pictures may be private, and features tell much of them. */
+static int open_cache(const struct cli_picture_opts *o, struct cli_pictures *p, struct sn_diag *d)
+{
+    const char *env = getenv("SENSORIUM_FEATURE_CACHE");
+    const char *where = o->cache ? o->cache : env ? env : "off";
+    char *own = NULL;
+    int rc = 0;
+    if (!where[0] || strcmp(where, "off") == 0)
+        return 0;
+    if (strcmp(where, "auto") == 0)
+        rc = sn_cache_path("features", &own, d);
+    if (rc == 0)
+        rc = sn_feature_cache_new(&(struct sn_feature_cache_cfg){.folder = own ? own : where}, &p->cache, d);
+    sn_free(own);
     return rc;
 }
 
@@ -303,7 +331,6 @@ static int put_medium(struct cli_pictures *p, struct sn_medium m, struct sn_diag
         return sn_fail(d, SN_ENOMEM, "%zu media", p->n_media + 1);
     p->media = media;
     p->media[p->n_media] = m;
-    p->media[p->n_media].id = p->n_media + 1;
     p->n_media++;
     return 0;
 }
@@ -315,12 +342,14 @@ static int see(const struct cli_picture_opts *o, size_t i, struct cli_pictures *
     int rc = image->rgb ? 0 : cli_picture_load(p->sandbox, o->files[i].path, image, d);
     if (rc < 0)
         return rc;
-    rc = sn_sight_see(p->sight, image, o->max_tokens, seen, cli_interrupted, d);
+    const struct sn_recall from = {.cache = p->cache};
+    rc = sn_sight_see(p->sight, image, o->max_tokens, p->cache ? &from : NULL, seen, cli_interrupted, d);
     sn_image_fini(image);
     if (rc < 0)
         return sn_diag_prefix(d, rc, "%s", o->files[i].path);
     return put_medium(p, (struct sn_medium){.kind = sn_projector_kind(sn_sight_projector(p->sight)),
-                                            .views = seen->views, .rows = seen->rows.x}, d);
+                                            .views = seen->views, .rows = seen->rows.x,
+                                            .key = &seen->key}, d);
 }
 
 /* How long a sound is, only reading it tells: its room is checked then. */
@@ -336,11 +365,13 @@ static int encode_sound(const struct cli_session *s, const struct sn_listened *l
         return sn_fail(d, SN_ELIMIT, "%.1f s of sound are %zu tokens, %zu with all before them; the context "
                        "is %u (--ctx)", (double)l->n_samples / SN_AUDIO_RATE, n_rows, p->n_tokens,
                        sn_engine_n_ctx(s->engine));
-    rc = sn_hearing_encode(p->hearing, l, &p->heard[i], cli_interrupted, d);
+    const struct sn_recall from = {.cache = p->cache};
+    rc = sn_hearing_encode(p->hearing, l, p->cache ? &from : NULL, &p->heard[i], cli_interrupted, d);
     if (rc < 0)
         return rc;
     return put_medium(p, (struct sn_medium){.kind = sn_projector_kind(sn_hearing_projector(p->hearing)),
                                             .views = p->heard[i].views, .rows = p->heard[i].rows.x,
+                                            .key = &p->heard[i].key,
                                             .goes_on = p->watched[i].rows.x != NULL}, d);
 }
 
@@ -404,7 +435,7 @@ static int watch(const struct cli_picture_opts *o, const struct cli_session *s, 
     const char *kind = sn_projector_kind(sn_sight_projector(p->sight));
     int rc = cli_video_watch(p->sandbox, p->sight, o->files[i].path, &plan, SN_WATCH_ROWS, w, d);
     for (size_t k = 0; rc == 0 && k < sn_watched_n_media(w); k++)
-        rc = put_medium(p, sn_watched_medium(w, kind, k, 0), d);
+        rc = put_medium(p, sn_watched_medium(w, kind, k), d);
     return rc < 0 ? rc : hear_track(o, s, i, p, d);
 }
 
@@ -436,9 +467,12 @@ int cli_pictures_see(const struct cli_picture_opts *o, const struct cli_session 
 {
     if (!o->n_files)
         return 0;
-    int rc = take_lists(p, o->n_files, d);
+    int rc = open_cache(o, p, d);
+    if (rc == 0)
+        rc = take_lists(p, o->n_files, d);
     if (rc == 0)
         rc = open_senses(o, s, p, d);
+    const double begun = sn_clock_s();
     if (rc == 0)
         rc = check_fit(p, s, d);
     if (rc == 0)
@@ -447,6 +481,7 @@ int cli_pictures_see(const struct cli_picture_opts *o, const struct cli_session 
         rc = open_for_tracks(o, s, p, d);
     for (size_t i = 0; i < o->n_files && rc == 0; i++)
         rc = take_in(o, s, i, p, d);
+    p->media_s = sn_clock_s() - begun;
     return rc;
 }
 

@@ -24,11 +24,13 @@ struct cli_picture_opts {
     float fps;               /* --fps, of videos; 0: as the model's own processor does it */
     uint32_t n_frames;       /* --frames, instead of it */
     const char *transcriber; /* --transcribe-with: sounds become text where the model does not hear */
+    const char *cache;       /* --feature-cache; NULL: what the environment says */
     uint32_t max_tokens;     /* of each picture or frame; 0: as its model's own processor does it */
 };
 void cli_add_pictures(struct cli_parser *p, struct cli_picture_opts *o); /* --image, --mmproj, ... */
 void cli_add_sounds(struct cli_parser *p, struct cli_picture_opts *o);   /* --audio */
 void cli_add_videos(struct cli_parser *p, struct cli_picture_opts *o);   /* --video, --fps, --frames */
+void cli_add_feature_cache(struct cli_parser *p, struct cli_picture_opts *o); /* --feature-cache */
 void cli_add_transcriber(struct cli_parser *p, struct cli_picture_opts *o); /* --transcribe-with */
 void cli_picture_opts_fini(struct cli_picture_opts *o);
 /* CLI_GO, or a usage error where options and files do not fit. */
@@ -43,6 +45,8 @@ struct cli_pictures {
     struct sn_sight *sight;
     struct sn_hearing *hearing;
     struct sn_transcriber *transcriber; /* instead of it */
+    struct sn_feature_cache *cache; /* NULL: features are not looked for */
+    double media_s;           /* decoding, encoding and all else that was done with the files */
     struct sn_seen *seen;     /* (n); zero for all but a picture */
     struct sn_heard *heard;   /* (n); zero for a picture, and where nothing is heard */
     struct sn_watched *watched; /* (n); zero for all but a video */
@@ -71,6 +75,8 @@ int cli_picture_load(struct sn_sandbox *sandbox, const char *path, struct sn_ima
 /* What would be made of a picture file: it is decoded, nothing more. */
 int cli_picture_plan(struct sn_sandbox *sandbox, const struct sn_vision_pre *pre, const char *path,
                      size_t max_tokens, struct sn_vision_plan *out, struct sn_diag *d);
+/* Where rows come from: "memory", "disk", or NULL: computed now. */
+const char *cli_recalled_name(enum sn_recalled r);
 /* A line about each on standard error: sizes, tiles, tokens, times. */
 void cli_pictures_report(const struct cli_picture_opts *o, const struct cli_pictures *p);
 /* The same in short, a list of objects; the caller's. */

@@ -8,18 +8,43 @@
 #include "cli/json.h"
 #include "cli/videos.h"
 
+const char *cli_recalled_name(enum sn_recalled r)
+{
+    return r == SN_RECALLED_MEMORY ? "memory" : r == SN_RECALLED_DISK ? "disk" : NULL;
+}
+
+static void report_recalled(enum sn_recalled r)
+{
+    if (r != SN_RECALLED_NOT)
+        fprintf(stderr, "; from the cache (%s)", cli_recalled_name(r));
+    putc('\n', stderr);
+}
+
+static void report_cache(struct sn_feature_cache *c)
+{
+    struct sn_feature_cache_stats s;
+    sn_feature_cache_stats(c, &s);
+    if (s.n_damaged)
+        fprintf(stderr, "feature cache: %zu damaged file%s removed\n", s.n_damaged,
+                s.n_damaged == 1 ? "" : "s");
+    if (s.unwritten.code)
+        fprintf(stderr, "feature cache: not kept: %s\n", s.unwritten.text);
+}
+
 static void report_seen(const char *path, const struct sn_seen *s)
 {
     fprintf(stderr, "%s: %u x %u as %u x %u, %zu views, %zu tokens; prepare %.3f s, encode %.3f s, "
-            "project %.3f s\n", path, s->plan.in.w, s->plan.in.h, s->plan.scaled.w, s->plan.scaled.h,
+            "project %.3f s", path, s->plan.in.w, s->plan.in.h, s->plan.scaled.w, s->plan.scaled.h,
             s->plan.n_views, s->rows.n_rows, s->prepare_s, s->encode_s, s->project_s);
+    report_recalled(s->recalled);
 }
 
 static void report_heard(const char *path, const struct sn_heard *h)
 {
     fprintf(stderr, "%s: %.2f s of sound, %zu windows, %zu tokens; listen %.3f s, encode %.3f s, "
-            "project %.3f s\n", path, h->seconds, h->n_windows, h->rows.n_rows, h->listen_s, h->encode_s,
+            "project %.3f s", path, h->seconds, h->n_windows, h->rows.n_rows, h->listen_s, h->encode_s,
             h->project_s);
+    report_recalled(h->recalled);
 }
 
 static void report_watched(const char *path, const struct sn_watched *w, enum cli_track track)
@@ -41,6 +66,8 @@ void cli_pictures_report(const struct cli_picture_opts *o, const struct cli_pict
         if (p->heard[i].n_windows)
             report_heard(path, &p->heard[i]);
     }
+    if (p->cache)
+        report_cache(p->cache);
 }
 
 /* How each file reached the model. */
@@ -58,6 +85,10 @@ json_t *cli_pictures_json(const struct cli_picture_opts *o, const struct cli_pic
             cli_video_json(j, &p->watched[i].plan);
             cli_json_set(j, "sound", json_string(cli_track_name(p->tracks[i])));
         }
+        const char *cached = cli_recalled_name(m->kind == CLI_PICTURE ? p->seen[i].recalled
+                                                                      : p->heard[i].recalled);
+        if (cached)
+            cli_json_set(j, "cached", json_string(cached));
         json_array_append_new(list, j);
     }
     return list;

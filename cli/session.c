@@ -42,7 +42,8 @@ static int open_all(const struct cli_model_opts *o, const struct sn_engine_cfg *
     if (!engine.n_ctx)
         engine.n_ctx = o->n_ctx;
     engine.kv_type = kv_type(o->kv);
-    return sn_engine_new(s->llm, &engine, &s->engine, d);
+    rc = sn_engine_new(s->llm, &engine, &s->engine, d);
+    return rc < 0 ? rc : sn_prefix_new(s->engine, &s->prefix, d);
 }
 
 int cli_session_open(const struct cli_model_opts *o, const struct sn_engine_cfg *engine,
@@ -57,6 +58,7 @@ int cli_session_open(const struct cli_model_opts *o, const struct sn_engine_cfg 
 
 void cli_session_close(struct cli_session *s)
 {
+    sn_prefix_free(&s->prefix);
     sn_engine_free(&s->engine);
     sn_llm_free(&s->llm);
     sn_device_close(&s->device);

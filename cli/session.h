@@ -5,12 +5,14 @@
 #include "cli/options.h"
 #include "compute/device.h"
 #include "llm/llm.h"
+#include "llm/prefix.h"
 
 struct cli_session {
     char *path;             /* the model's file */
     struct sn_device *device;
     struct sn_llm *llm;
     struct sn_engine *engine;
+    struct sn_prefix *prefix; /* what earlier prompts of the session left */
     double load_s;          /* device and model */
 };
 /* `engine` names what is to be different from the options (batch, tokens over all sequences); may

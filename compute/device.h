@@ -134,6 +134,8 @@ int sn_device_open(const struct sn_device_cfg *cfg, struct sn_device **out, stru
 void sn_device_close(struct sn_device **devp);
 /* One line for `doctor`: "cpu: AVX-512 VNNI kernels, 2 threads". */
 const char *sn_device_describe(const struct sn_device *dev);
+/* What of it the numbers depend on: with the same text, the same bits. */
+const char *sn_device_numerics(const struct sn_device *dev);
 /* Seconds spent in sn_attend() so far. */
 double sn_device_attention_s(const struct sn_device *dev);
 

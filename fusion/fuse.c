@@ -79,28 +79,16 @@ int sn_fusing_text(struct sn_fusing *w, const char *s) { return add_text(w, s, N
 
 /* --- rows --- */
 
-/* splitmix64's finalizer (Steele et al., 2014) */
-static uint64_t mix(uint64_t x)
-{
-    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-    return x ^ x >> 31;
-}
-
-/* A row's token: negative, and the same only for the same row of the same features, but for chance. */
-static int32_t row_token(uint64_t id, size_t row)
-{
-    const uint64_t h = mix(mix(id) + (row + 1) * UINT64_C(0x9e3779b97f4a7c15));
-    return -1 - (int32_t)(h >> 34);
-}
+enum { ROW_TOKEN = -1 };
 
 int sn_fusing_rows(struct sn_fusing *w, const struct sn_grid *grid, size_t n)
 {
     int rc = flush(w);
+    if (!w->medium_row) w->medium_start = w->ids.n;
     for (size_t i = 0; i < n && rc == 0; i++) {
         const struct sn_position at = {w->next + w->later, w->next + (int32_t)(i / grid->w),
                                        w->next + (int32_t)(i % grid->w)};
-        rc = put_token(w, row_token(w->medium->id, w->medium_row + i), at);
+        rc = put_token(w, ROW_TOKEN, at);
     }
     if (!w->stays) w->next += (int32_t)(grid->w > grid->h ? grid->w : grid->h);
     w->medium_row += n;
@@ -123,6 +111,19 @@ static int put_span(struct sn_fusing *w, size_t start)
     return 0;
 }
 
+/* Where its rows stand: behind the last of them only text is pending. */
+static int put_place(struct sn_fusing *w)
+{
+    struct sn_prompt *p = w->out;
+    void *list = p->places;
+    if (!w->medium->key || !w->medium_row) return 0;
+    if (!sn_grow(&list, &w->cap_places, p->n_places + 1, sizeof *p->places)) return no_memory(w);
+    p->places = list;
+    p->places[p->n_places++] = (struct sn_place){w->medium_start, w->ids.n - w->medium_start,
+                                                 *w->medium->key};
+    return 0;
+}
+
 static int put_medium(struct sn_fusing *w, const struct sn_medium *m)
 {
     const struct sn_marks *k = sn_marks_find(m->kind);
@@ -134,6 +135,7 @@ static int put_medium(struct sn_fusing *w, const struct sn_medium *m)
     const size_t start = w->ids.n;
     if (rc == 0) rc = m->moments && k->lay_video ? k->lay_video(w, m) : k->lay(w, m);
     if (rc == 0 && k->spans) rc = put_span(w, start);
+    if (rc == 0) rc = put_place(w);
     if (rc == 0 && k->after) rc = sn_fusing_text(w, k->after);
     w->out->n_rows += w->medium_row;
     return rc;

@@ -29,7 +29,7 @@ struct sn_medium {
     const char *kind;       /* its projector's: says what stands around it and how it is seen */
     struct sn_views views;  /* as they are after the projector */
     const float *rows;      /* (sn_views_rows(views), width); NULL: a plan is all that is wanted */
-    uint64_t id;            /* equal for equal features only: makes the negative tokens */
+    const struct sn_digest *key; /* of all that the rows were made of; NULL: not known */
     const struct sn_moments *moments; /* of a video whose views are one medium; NULL: a picture, a sound */
     bool goes_on;           /* belongs to the medium before it: another frame of a video, its sound */
 };

@@ -13,7 +13,7 @@ struct sn_fusing {
     struct sn_diag *d;
     struct sn_strbuf text, plain; /* not yet tokenized */
     struct sn_ids ids;
-    size_t cap_at, cap_spans;
+    size_t cap_at, cap_spans, cap_places;
     int32_t next;                 /* position of the next token, where there are such */
     bool begun, positions;
     bool apart;                   /* a word that follows gets a space before it (Idefics2) */
@@ -21,6 +21,7 @@ struct sn_fusing {
     int32_t later;                /* ...and this much later in time */
     const struct sn_medium *medium;
     size_t medium_row;            /* of the medium in work: rows already put */
+    size_t medium_start;          /* the token of its first */
 };
 
 /* What differs between families. */

@@ -18,6 +18,7 @@ struct sensorium_model {
     struct sn_device *device;
     struct sn_llm *llm;
     struct sn_engine *engine;
+    struct sn_prefix *prefix;
     const struct sn_tokenizer *tokenizer;
 };
 
@@ -66,6 +67,7 @@ void sensorium_close(sensorium_model *m)
 {
     if (!m)
         return;
+    sn_prefix_free(&m->prefix);
     sn_engine_free(&m->engine);
     sn_llm_free(&m->llm);
     sn_device_close(&m->device);
@@ -83,6 +85,8 @@ static int open_model(sensorium_model *m, const char *model,
         rc = sn_llm_open(m->device, m->path, &m->llm, d);
     if (rc == 0)
         rc = sn_engine_new(m->llm, &(struct sn_engine_cfg){.n_ctx = o->context}, &m->engine, d);
+    if (rc == 0)
+        rc = sn_prefix_new(m->engine, &m->prefix, d);
     if (rc < 0)
         return rc;
     m->tokenizer = sn_llm_tokenizer(m->llm);
@@ -150,16 +154,12 @@ static int generate(sensorium_model *m, const char *prompt,
         .temperature = o->temperature, .top_k = o->top_k, .top_p = o->top_p, .min_p = o->min_p,
         .repetition_penalty = o->repetition_penalty, .seed = o->seed,
         .max_tokens = o->max_tokens};
-    struct sn_generate g = {.llm = m->llm, .engine = m->engine, .sampling = &sampling,
-                            .fn = on_token, .ctx = l};
+    const struct sn_generate g = {.llm = m->llm, .engine = m->engine, .prefix = m->prefix,
+                                  .sampling = &sampling, .fn = on_token, .ctx = l};
     struct sn_ids ids = {0};
     int rc = make_prompt(m, prompt, o, &ids, d);
     if (rc == 0)
-        rc = sn_seq_new(m->engine, &g.seq, d);
-    if (rc == 0) {
-        rc = sn_generate(&g, ids.v, ids.n, a, d);
-        sn_seq_free(m->engine, g.seq);
-    }
+        rc = sn_generate(&g, &(struct sn_prompt){.tokens = ids.v, .n = ids.n}, a, d);
     sn_ids_fini(&ids);
     return rc;
 }

@@ -78,6 +78,9 @@ struct sn_engine {
     struct sn_seq *seqs;
     size_t n_seqs, cap_seqs;
     uint64_t step;
+    /* Called before a step that lacks pages: frees sequences, if it can, until n_pages are free. */
+    void (*reclaim)(void *ctx, size_t n_pages);
+    void *reclaim_ctx;
 
     struct sn_rope_angles angles[2];
     struct sn_activations a;

@@ -1,60 +1,67 @@
-/* The loop is the same for one answer and for the turns of a conversation: the part of the prompt
- * that the sequence already holds is kept, whatever it was, so a caller only ever says what the
- * whole prompt is. At least its last token is run, for its logits. */
+/* The loop is the same for one answer and for the turns of a conversation: what was kept of an earlier
+ * prompt is not run again, whatever it was, so a caller only ever says what the whole prompt is. At least
+ * its last token is run, for its logits. */
 #include "config.h"
 #include "llm/generate.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "model/tokenizer.h"
 
 struct run {
     const struct sn_generate *g;
+    const struct sn_prompt *prompt;
     struct sn_answer *answer;
     struct sn_sampler *sampler;
+    int32_t seq;            /* -1: none yet */
+    struct sn_ids drawn;
     double begun_s;
     float *logits;          /* (n_vocab) */
     struct sn_strbuf text;  /* of the newest token */
 };
 
-static int step(struct run *r, const int32_t *tokens, size_t n, struct sn_diag *d)
+static int step(struct run *r, struct sn_chunk *chunk, struct sn_diag *d)
 {
-    const struct sn_chunk chunk = {.seq = r->g->seq, .tokens = tokens, .n = n, .n_logits = 1};
-    return sn_engine_step(r->g->engine, &chunk, 1, r->logits, r->g->stop, d);
+    chunk->n_logits = 1;
+    return sn_engine_step(r->g->engine, chunk, 1, r->logits, r->g->stop, d);
 }
 
-static int step_fused(struct run *r, size_t keep, struct sn_diag *d)
-{
-    struct sn_chunk chunk = sn_chunk_of(r->g->fused, keep, r->g->seq);
-    chunk.n_logits = 1;
-    return sn_engine_step(r->g->engine, &chunk, 1, r->logits, r->g->stop, d);
-}
+/* --- its sequence --- */
 
-/* Tokens that see each other are run again as a whole. */
-static size_t outside_spans(const struct sn_prompt *p, size_t keep)
-{
-    for (size_t i = 0; p && i < p->n_spans; i++)
-        if (p->spans[i].start < keep && keep < p->spans[i].start + p->spans[i].n)
-            return p->spans[i].start;
-    return keep;
-}
-
-static int prefill(struct run *r, const int32_t *prompt, size_t n, struct sn_diag *d)
+static int begin(struct run *r, size_t *n_held, struct sn_diag *d)
 {
     const struct sn_generate *g = r->g;
-    const size_t n_held = g->held ? sn_seq_length(g->engine, g->seq) : 0;
-    size_t keep = 0;
-    while (keep < n_held && keep < n - 1 && g->held[keep] == prompt[keep])
-        keep++;
-    keep = outside_spans(g->fused, keep);
-    int rc = sn_seq_truncate(g->engine, g->seq, keep, d);
-    for (size_t i = 0; i < n && rc == 0; i++)
-        if (prompt[i] >= 0)
-            rc = sn_sampler_accept_prompt(r->sampler, prompt[i], d);
+    *n_held = 0;
+    return g->prefix ? sn_prefix_begin(g->prefix, r->prompt, g->salt, &r->seq, n_held, d)
+                     : sn_seq_new(g->engine, &r->seq, d);
+}
+
+static void end(struct run *r)
+{
+    const struct sn_generate *g = r->g;
+    if (r->seq >= 0 && g->prefix)
+        sn_prefix_keep(g->prefix, r->seq, r->prompt, r->drawn.v, g->salt);
+    else if (r->seq >= 0)
+        sn_seq_free(g->engine, r->seq);
+    sn_ids_fini(&r->drawn);
+}
+
+/* --- prompt and answer --- */
+
+static int prefill(struct run *r, struct sn_diag *d)
+{
+    const struct sn_prompt *p = r->prompt;
+    size_t n_held;
+    int rc = begin(r, &n_held, d);
+    for (size_t i = 0; i < p->n && rc == 0; i++)
+        if (p->tokens[i] >= 0)
+            rc = sn_sampler_accept_prompt(r->sampler, p->tokens[i], d);
     if (rc < 0)
         return rc;
-    r->answer->n_prompt = n;
-    r->answer->n_cached = keep;
-    rc = g->fused ? step_fused(r, keep, d) : step(r, prompt + keep, n - keep, d);
+    r->answer->n_prompt = p->n;
+    r->answer->n_cached = n_held;
+    struct sn_chunk chunk = sn_chunk_of(p, n_held, r->seq);
+    rc = step(r, &chunk, d);
     r->answer->prefill_s = sn_clock_s() - r->begun_s;
     return rc;
 }
@@ -68,7 +75,7 @@ static int draw(struct run *r, int32_t *id, struct sn_diag *d)
                                    &r->text, d);
     if (rc < 0)
         return rc;
-    if (r->text.failed)
+    if (r->text.failed || sn_ids_push(&r->drawn, *id, NULL) < 0)
         return sn_fail(d, SN_ENOMEM, "the text of a token");
     if (a->n_tokens++ == 0)
         a->first_token_s = sn_clock_s() - r->begun_s;
@@ -89,7 +96,8 @@ static int decode(struct run *r, struct sn_diag *d)
         int rc = draw(r, &id, d);
         if (rc < 0 || r->answer->finish != SN_FINISH_NONE)
             return rc;
-        rc = step(r, &id, 1, d);
+        struct sn_chunk chunk = {.seq = r->seq, .tokens = &id, .n = 1};
+        rc = step(r, &chunk, d);
         if (rc < 0)
             return rc;
     }
@@ -97,9 +105,10 @@ static int decode(struct run *r, struct sn_diag *d)
 
 /* The context bounds the answer through the sampler, which then gives out the text it held back.
  * The last token drawn needs no place in the cache. */
-static int prepare(struct run *r, size_t n_prompt, struct sn_diag *d)
+static int prepare(struct run *r, struct sn_diag *d)
 {
     const struct sn_generate *g = r->g;
+    const size_t n_prompt = r->prompt->n;
     const uint32_t n_ctx = sn_engine_n_ctx(g->engine);
     if (n_prompt == 0)
         return sn_fail(d, SN_EINVAL, "the prompt is empty");
@@ -117,14 +126,14 @@ static int prepare(struct run *r, size_t n_prompt, struct sn_diag *d)
     return sn_sampler_new(&cfg, sn_llm_tokenizer(g->llm), &r->sampler, d);
 }
 
-int sn_generate(const struct sn_generate *g, const int32_t *prompt, size_t n_prompt,
-                struct sn_answer *out, struct sn_diag *d)
+int sn_generate(const struct sn_generate *g, const struct sn_prompt *prompt, struct sn_answer *out,
+                struct sn_diag *d)
 {
     *out = (struct sn_answer){0};
-    struct run r = {.g = g, .answer = out, .begun_s = sn_clock_s()};
-    int rc = prepare(&r, n_prompt, d);
+    struct run r = {.g = g, .prompt = prompt, .answer = out, .seq = -1, .begun_s = sn_clock_s()};
+    int rc = prepare(&r, d);
     if (rc == 0)
-        rc = prefill(&r, prompt, n_prompt, d);
+        rc = prefill(&r, d);
     if (rc == 0)
         rc = decode(&r, d);
     out->decode_s = sn_clock_s() - r.begun_s - out->first_token_s;
@@ -134,6 +143,7 @@ int sn_generate(const struct sn_generate *g, const int32_t *prompt, size_t n_pro
             sn_diag_init(d);
         rc = 0;
     }
+    end(&r);
     sn_free(r.logits);
     sn_sampler_free(&r.sampler);
     sn_strbuf_fini(&r.text);

@@ -1,8 +1,9 @@
 #ifndef SN_LLM_GENERATE_H
 #define SN_LLM_GENERATE_H
-/* One answer: prompt in, tokens out, on one sequence of an engine. */
+/* One answer: prompt in, tokens out. */
 
 #include "llm/llm.h"
+#include "llm/prefix.h"
 #include "llm/sampler.h"
 
 /* A token as it came out; pointers are good during the call. */
@@ -27,22 +28,18 @@ struct sn_answer {
 struct sn_generate {
     const struct sn_llm *llm;
     struct sn_engine *engine;     /* of that model */
-    int32_t seq;
+    struct sn_prefix *prefix;     /* of that engine: where prompts are kept, and found again; may be NULL */
+    const struct sn_digest *salt; /* whose prompts they are, as in sn_prefix_begin() */
     const struct sn_sampler_cfg *sampling;
-    const struct sn_prompt *fused;/* the prompt with its media; NULL: it is all text */
-    const int32_t *held;          /* the ids that the sequence holds; NULL when it is empty */
     sn_generated_fn *fn;          /* may be NULL */
     void *ctx;
     const volatile int *stop;     /* as in sn_engine_step() */
 };
-/* With `fused`, prompt and n_prompt are its tokens. Negative ones are features: `held` shows equal ids
- * there only for equal features.
- * Makes the sequence hold exactly `prompt` (what it holds already of it is kept), then draws tokens
- * until the sampler or `fn` ends the answer, or the context is full (SN_FINISH_LENGTH). Afterwards
- * the sequence holds the prompt and every token drawn but the last. An empty prompt is -SN_EINVAL;
- * one longer than the context -SN_ELIMIT with both numbers. Once *stop is true the answer ends with
- * SN_FINISH_CANCELLED, and that is no error. */
-int sn_generate(const struct sn_generate *g, const int32_t *prompt, size_t n_prompt,
-                struct sn_answer *out, struct sn_diag *d);
+/* Runs what is not kept of the prompt, then draws tokens until the sampler or `fn` ends the answer, or the
+ * context is full (SN_FINISH_LENGTH). The sequence it takes for that goes to `prefix` at the end. An empty
+ * prompt is -SN_EINVAL; one longer than the context -SN_ELIMIT with both numbers. Once *stop is true the
+ * answer ends with SN_FINISH_CANCELLED, and that is no error. */
+int sn_generate(const struct sn_generate *g, const struct sn_prompt *prompt, struct sn_answer *out,
+                struct sn_diag *d);
 
 #endif

@@ -13,6 +13,7 @@ llm_libllm_a_SOURCES = \
   llm/model.c \
   llm/moe.c \
   llm/pages.c llm/pages.h \
+  llm/prefix.c llm/prefix.h \
   llm/rope.c llm/rope.h \
   llm/sampler.c llm/sampler.h \
   llm/select.c llm/select.h \

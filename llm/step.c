@@ -68,9 +68,19 @@ static void roll_back(struct sn_engine *e, const struct sn_chunk *chunks, size_t
     while (n_chunks--) sn_seq_rollback(e, &e->seqs[chunks[n_chunks].seq]);
 }
 
+/* Before any sequence has grown: what it frees may be what a rollback would have to find again. */
+static void reclaim_pages(struct sn_engine *e, const struct sn_chunk *chunks, size_t n_chunks)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < n_chunks; i++)
+        n += sn_seq_pages_needed(e, &e->seqs[chunks[i].seq], chunks[i].n);
+    if (n > e->pages.n_free && e->reclaim) e->reclaim(e->reclaim_ctx, n);
+}
+
 static int take_pages(struct sn_engine *e, const struct sn_chunk *chunks, size_t n_chunks,
                       struct sn_diag *d)
 {
+    reclaim_pages(e, chunks, n_chunks);
     for (size_t i = 0; i < n_chunks; i++) {
         struct sn_seq *s = &e->seqs[chunks[i].seq];
         const size_t n = sn_seq_pages_needed(e, s, chunks[i].n), n_free = e->pages.n_free;

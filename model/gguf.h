@@ -6,7 +6,8 @@
  *
  * A struct sn_gguf is immutable once open: any thread may read it. */
 
-#include "base/diag.h"
+#include "base/file.h"
+#include "base/hash.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -52,6 +53,10 @@ const char *sn_gguf_name(const struct sn_gguf *g);   /* the path it was opened w
 uint32_t sn_gguf_version(const struct sn_gguf *g);
 size_t sn_gguf_size(const struct sn_gguf *g);        /* bytes of the file */
 uint32_t sn_gguf_alignment(const struct sn_gguf *g);
+/* SHA-256 of the file's bytes: about a second a gigabyte. */
+int sn_gguf_digest(const struct sn_gguf *g, struct sn_digest *out, struct sn_diag *d);
+/* The file on disk that was mapped; all zero for bytes that came otherwise. */
+struct sn_file_id sn_gguf_file_id(const struct sn_gguf *g);
 
 size_t sn_gguf_n_values(const struct sn_gguf *g);
 const struct sn_gguf_value *sn_gguf_value(const struct sn_gguf *g, size_t i);

@@ -15,6 +15,17 @@ const char *sn_gguf_name(const struct sn_gguf *g) { return g->path; }
 uint32_t sn_gguf_version(const struct sn_gguf *g) { return g->version; }
 size_t sn_gguf_size(const struct sn_gguf *g) { return g->size; }
 uint32_t sn_gguf_alignment(const struct sn_gguf *g) { return g->alignment; }
+struct sn_file_id sn_gguf_file_id(const struct sn_gguf *g) { return g->map.id; }
+
+int sn_gguf_digest(const struct sn_gguf *g, struct sn_digest *out, struct sn_diag *d)
+{
+    struct sn_sha256 *h = NULL;
+    int rc = sn_sha256_new(&h, d);
+    if (rc == 0) rc = sn_sha256_update(h, g->bytes, g->size, d);
+    if (rc == 0) rc = sn_sha256_digest(h, out, d);
+    sn_sha256_free(&h);
+    return rc;
+}
 size_t sn_gguf_n_values(const struct sn_gguf *g) { return g->n_values; }
 size_t sn_gguf_n_tensors(const struct sn_gguf *g) { return g->n_tensors; }
 

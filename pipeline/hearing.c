@@ -23,7 +23,9 @@ static enum tail kind_tail(const char *kind)
 }
 
 struct sn_hearing {
+    struct sn_device *dev;
     struct sn_pool *pool;
+    struct sn_origin origin;
     struct sn_audio_tower *tower;
     struct sn_projector *projector;
     struct sn_mel *mel;
@@ -98,8 +100,10 @@ int sn_hearing_open(struct sn_device *dev, const char *path, struct sn_pool *poo
     struct sn_gguf *file = NULL;
     struct sn_hearing *h = sn_calloc(1, sizeof *h);
     if (!h) return sn_fail(d, SN_ENOMEM, "%s: no memory", path);
+    h->dev = dev;
     h->pool = pool;
     int rc = sn_gguf_open(path, &file, d);
+    if (rc == 0) rc = sn_origin_init(&h->origin, file, d);
     if (rc == 0) rc = sn_audio_tower_open(dev, file, &h->tower, d);
     if (rc == 0) rc = sn_projector_open(dev, file, SN_SENSE_HEARING, &h->projector, d);
     if (rc == 0) rc = check_shapes(h, path, d);
@@ -121,6 +125,7 @@ void sn_hearing_free(struct sn_hearing **hp)
     sn_mel_free(&h->mel);
     sn_projector_free(&h->projector);
     sn_audio_tower_free(&h->tower);
+    sn_origin_fini(&h->origin);
     sn_free(h);
     *hp = NULL;
 }
@@ -137,7 +142,8 @@ void sn_listened_fini(struct sn_listened *l)
 void sn_heard_fini(struct sn_heard *h)
 {
     sn_features_fini(&h->encoded);
-    sn_features_fini(&h->rows);
+    if (!h->shared) sn_features_fini(&h->rows);
+    sn_shared_rows_release(&h->shared);
     *h = (struct sn_heard){0};
 }
 
@@ -254,35 +260,62 @@ static int encode_window(struct sn_hearing *h, const struct sn_listened *l, size
     return rc;
 }
 
-int sn_hearing_encode(struct sn_hearing *h, const struct sn_listened *l, struct sn_heard *out,
-                      const volatile int *stop, struct sn_diag *d)
+static int encode_windows(struct sn_hearing *h, const struct sn_listened *l, struct sn_heard *out,
+                          const volatile int *stop, struct sn_diag *d)
 {
-    size_t n_encoded = 0, n_rows, at[2] = {0};
+    const size_t n_encoded = sn_views_rows(&out->encoded_views), n_rows = sn_views_rows(&out->views);
+    size_t at[2] = {0};
+    if (!sn_features_init(&out->encoded, n_encoded, sn_audio_tower_width(h->tower)) ||
+        !sn_features_init(&out->rows, n_rows, sn_projector_width(h->projector)))
+        return sn_fail(d, SN_ENOMEM, "rows of %zu windows of sound", l->n_windows);
+    int rc = 0;
+    for (size_t i = 0; i < l->n_windows && rc == 0; i++)
+        rc = encode_window(h, l, i, at, out, stop, d);
+    return rc;
+}
+
+/* As sight's. */
+static int recall(struct sn_hearing *h, const struct sn_listened *l, const struct sn_recall **from,
+                  struct sn_heard *out, struct sn_diag *d)
+{
+    struct sn_feature_maker by;
+    if (*from && sn_recall_maker(*from, &h->origin, h->dev, &by, NULL) < 0) *from = NULL;
+    if (!*from) return sn_recall_unique_key(&out->key, d);
+    const int rc = sn_feature_key_sound(&by, l, &out->key, d);
+    if (rc == 0)
+        out->recalled = sn_recall_find(*from, &out->key, sn_views_rows(&out->views),
+                                       sn_projector_width(h->projector), &out->rows, &out->shared);
+    return rc;
+}
+
+int sn_hearing_encode(struct sn_hearing *h, const struct sn_listened *l, const struct sn_recall *from,
+                      struct sn_heard *out, const volatile int *stop, struct sn_diag *d)
+{
+    size_t n_encoded = 0, n_rows;
     *out = (struct sn_heard){.n_windows = l->n_windows, .listen_s = l->listen_s,
                              .seconds = (double)l->n_samples / SN_AUDIO_RATE};
     for (size_t i = 0; i < l->n_windows; i++) n_encoded += rows_heard(h, l->n_heard[i]);
     int rc = sn_hearing_rows(h, l, &n_rows, d);
-    if (rc == 0 && (!sn_features_init(&out->encoded, n_encoded, sn_audio_tower_width(h->tower)) ||
-                    !sn_features_init(&out->rows, n_rows, sn_projector_width(h->projector))))
-        rc = sn_fail(d, SN_ENOMEM, "rows of %zu windows of sound", l->n_windows);
-    for (size_t i = 0; i < l->n_windows && rc == 0; i++)
-        rc = encode_window(h, l, i, at, out, stop, d);
-    if (rc < 0) {
-        sn_heard_fini(out);
-        return rc;
+    if (rc == 0) {
+        out->encoded_views = one_line(n_encoded);
+        out->views = one_line(n_rows);
     }
-    out->encoded_views = one_line(n_encoded);
-    out->views = one_line(n_rows);
-    return 0;
+    if (rc == 0) rc = recall(h, l, &from, out, d);
+    if (rc == 0 && out->recalled == SN_RECALLED_NOT) {
+        rc = encode_windows(h, l, out, stop, d);
+        if (rc == 0 && from) sn_recall_keep(from, &out->key, &out->rows, &out->shared);
+    }
+    if (rc < 0) sn_heard_fini(out);
+    return rc;
 }
 
-int sn_hearing_hear(struct sn_hearing *h, const struct sn_sound_reader *in, struct sn_heard *out,
-                    const volatile int *stop, struct sn_diag *d)
+int sn_hearing_hear(struct sn_hearing *h, const struct sn_sound_reader *in, const struct sn_recall *from,
+                    struct sn_heard *out, const volatile int *stop, struct sn_diag *d)
 {
     struct sn_listened l;
     *out = (struct sn_heard){0};
     int rc = sn_hearing_listen(h, in, &l, d);
-    if (rc == 0) rc = sn_hearing_encode(h, &l, out, stop, d);
+    if (rc == 0) rc = sn_hearing_encode(h, &l, from, out, stop, d);
     sn_listened_fini(&l);
     return rc;
 }

@@ -8,6 +8,7 @@
 #include "encoders/audio.h"
 #include "fusion/projector.h"
 #include "pipeline/cutter.h"
+#include "pipeline/recall.h"
 
 struct sn_gguf;
 struct sn_pool;
@@ -43,10 +44,14 @@ void sn_listened_fini(struct sn_listened *l);
 
 /* What became of one recording. */
 struct sn_heard {
-    struct sn_features encoded; /* rows of the encoder that hold sound, window after window */
+    struct sn_features encoded; /* rows of the encoder that hold sound, window after window; none where
+                                 * the cache had those below */
     struct sn_views encoded_views;
     struct sn_features rows;    /* rows for the decoder */
     struct sn_views views;
+    struct sn_digest key;       /* as in struct sn_seen, as are */
+    enum sn_recalled recalled;
+    struct sn_shared_rows *shared;
     size_t n_windows;
     double seconds;             /* of sound */
     double listen_s, encode_s, project_s;
@@ -60,11 +65,12 @@ int sn_hearing_listen(struct sn_hearing *h, const struct sn_sound_reader *in, st
 /* Rows for the decoder that would come of it. */
 int sn_hearing_rows(const struct sn_hearing *h, const struct sn_listened *l, size_t *n_rows,
                     struct sn_diag *d);
-/* The stages after it. Once *stop (may be NULL) is true: -SN_ECANCELLED. *out is zero on error. */
-int sn_hearing_encode(struct sn_hearing *h, const struct sn_listened *l, struct sn_heard *out,
-                      const volatile int *stop, struct sn_diag *d);
+/* The stages after it. `from` (may be NULL) is where the rows are looked for first, and kept. Once *stop
+ * (may be NULL) is true: -SN_ECANCELLED. *out is zero on error. */
+int sn_hearing_encode(struct sn_hearing *h, const struct sn_listened *l, const struct sn_recall *from,
+                      struct sn_heard *out, const volatile int *stop, struct sn_diag *d);
 /* All of it. */
-int sn_hearing_hear(struct sn_hearing *h, const struct sn_sound_reader *in, struct sn_heard *out,
-                    const volatile int *stop, struct sn_diag *d);
+int sn_hearing_hear(struct sn_hearing *h, const struct sn_sound_reader *in, const struct sn_recall *from,
+                    struct sn_heard *out, const volatile int *stop, struct sn_diag *d);
 
 #endif

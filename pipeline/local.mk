@@ -5,7 +5,10 @@ pipeline_libpipeline_a_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) -O3
 pipeline_libpipeline_a_SOURCES = \
   pipeline/chat_media.c pipeline/chat_media.h \
   pipeline/cutter.c pipeline/cutter.h \
+  pipeline/feature_cache.c pipeline/feature_cache.h \
+  pipeline/feature_key.c pipeline/feature_key.h \
   pipeline/hearing.c pipeline/hearing.h \
+  pipeline/recall.c pipeline/recall.h \
   pipeline/sight.c pipeline/sight.h \
   pipeline/transcribe.c pipeline/transcribe.h pipeline/transcribe_impl.h \
   pipeline/transcribe_segments.c \

@@ -8,7 +8,9 @@
 #include "model/gguf.h"
 
 struct sn_sight {
+    struct sn_device *dev;
     struct sn_pool *pool;
+    struct sn_origin origin;
     struct sn_vision *tower;
     struct sn_projector *projector;
 };
@@ -28,8 +30,10 @@ int sn_sight_open(struct sn_device *dev, const char *path, struct sn_pool *pool,
     struct sn_gguf *file = NULL;
     struct sn_sight *s = sn_calloc(1, sizeof *s);
     if (!s) return sn_fail(d, SN_ENOMEM, "%s: no memory", path);
+    s->dev = dev;
     s->pool = pool;
     int rc = sn_gguf_open(path, &file, d);
+    if (rc == 0) rc = sn_origin_init(&s->origin, file, d);
     if (rc == 0) rc = sn_vision_open(dev, file, &s->tower, d);
     if (rc == 0 && !stands_alone(sn_vision_family_name(s->tower)))
         rc = sn_projector_open(dev, file, SN_SENSE_SIGHT, &s->projector, d);
@@ -48,6 +52,7 @@ void sn_sight_free(struct sn_sight **sp)
     if (!s) return;
     sn_projector_free(&s->projector);
     sn_vision_free(&s->tower);
+    sn_origin_fini(&s->origin);
     sn_free(s);
     *sp = NULL;
 }
@@ -58,7 +63,8 @@ const struct sn_projector *sn_sight_projector(const struct sn_sight *s) { return
 void sn_seen_fini(struct sn_seen *s)
 {
     sn_features_fini(&s->encoded);
-    sn_features_fini(&s->rows);
+    if (!s->shared) sn_features_fini(&s->rows);
+    sn_shared_rows_release(&s->shared);
     *s = (struct sn_seen){0};
 }
 
@@ -104,16 +110,55 @@ int sn_sight_encode(struct sn_sight *s, const struct sn_vision_pixels *pixels, s
     return rc;
 }
 
-int sn_sight_see(struct sn_sight *s, const struct sn_image *image, size_t max_tokens,
-                 struct sn_seen *out, const volatile int *stop, struct sn_diag *d)
+/* Looks for the rows, and fills *out if they are there; its key in any case. A file that is not what it was
+ * has no digest: then *from is NULL, and everything is computed. */
+static int recall(struct sn_sight *s, const struct sn_image *image, const struct sn_vision_plan *plan,
+                  const struct sn_recall **from, struct sn_seen *out, struct sn_diag *d)
+{
+    struct sn_feature_maker by;
+    if (*from && sn_recall_maker(*from, &s->origin, s->dev, &by, NULL) < 0) *from = NULL;
+    if (!*from) return sn_recall_unique_key(&out->key, d);
+    int rc = sn_feature_key_picture(&by, sn_vision_prepares(s->tower), plan, image, &out->key, d);
+    out->plan = *plan;
+    out->encoded_views = views_of(plan);
+    if (rc == 0) rc = sn_projector_views(s->projector, &out->encoded_views, &out->views, d);
+    if (rc == 0)
+        out->recalled = sn_recall_find(*from, &out->key, sn_views_rows(&out->views),
+                                       sn_projector_width(s->projector), &out->rows, &out->shared);
+    return rc;
+}
+
+static int see_anew(struct sn_sight *s, const struct sn_image *image, const struct sn_vision_plan *plan,
+                    struct sn_seen *out, const volatile int *stop, struct sn_diag *d)
 {
     struct sn_vision_pixels pixels;
+    const struct sn_digest key = out->key;
     const double begun = sn_clock_s();
-    *out = (struct sn_seen){0};
-    int rc = sn_sight_prepare(s, image, max_tokens, &pixels, d);
+    int rc = sn_vision_pre_run(sn_vision_prepares(s->tower), plan, image, s->pool, &pixels, d);
     const double prepared = sn_clock_s();
     if (rc == 0) rc = sn_sight_encode(s, &pixels, out, stop, d);
     if (rc == 0) out->prepare_s = prepared - begun;
+    out->key = key;
     sn_vision_pixels_fini(&pixels);
+    return rc;
+}
+
+int sn_sight_see(struct sn_sight *s, const struct sn_image *image, size_t max_tokens,
+                 const struct sn_recall *from, struct sn_seen *out, const volatile int *stop,
+                 struct sn_diag *d)
+{
+    struct sn_vision_plan plan;
+    const double begun = sn_clock_s();
+    *out = (struct sn_seen){0};
+    int rc = sn_vision_pre_plan(sn_vision_prepares(s->tower), image->width, image->height, max_tokens,
+                                &plan, d);
+    if (rc == 0 && s->projector) rc = recall(s, image, &plan, &from, out, d);
+    const double recalled = sn_clock_s();
+    if (rc == 0 && out->recalled == SN_RECALLED_NOT) {
+        rc = see_anew(s, image, &plan, out, stop, d);
+        if (rc == 0 && from && s->projector) sn_recall_keep(from, &out->key, &out->rows, &out->shared);
+    }
+    out->prepare_s += recalled - begun;
+    if (rc < 0) *out = (struct sn_seen){0};
     return rc;
 }

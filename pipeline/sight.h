@@ -8,6 +8,7 @@
 #include "encoders/encoder.h"
 #include "fusion/fuse.h"
 #include "fusion/projector.h"
+#include "pipeline/recall.h"
 
 struct sn_pool;
 struct sn_sight;
@@ -24,18 +25,24 @@ const struct sn_projector *sn_sight_projector(const struct sn_sight *s);
 /* What became of one picture. */
 struct sn_seen {
     struct sn_vision_plan plan;      /* effective pixels, tiles */
-    struct sn_features encoded;      /* rows of the encoder */
+    struct sn_features encoded;      /* rows of the encoder; none where the cache had those below */
     struct sn_views encoded_views;
     struct sn_features rows;         /* rows for the decoder; none without a projector */
     struct sn_views views;
+    struct sn_digest key;            /* of all that `rows` were made of, or one like no other */
+    enum sn_recalled recalled;       /* where `rows` come from */
+    struct sn_shared_rows *shared;   /* whose they are; NULL: its own */
     double prepare_s, encode_s, project_s;
 };
 void sn_seen_fini(struct sn_seen *s);
 
 /* max_tokens 0: as the model's own processor does it; else the picture is made smaller until it fits
- * (-SN_ELIMIT when it cannot). Once *stop (may be NULL) is true: -SN_ECANCELLED. *out is zero on error. */
+ * (-SN_ELIMIT when it cannot). `from` (may be NULL) is where the rows are looked for first, and kept
+ * (towers that stand alone make none). Once *stop (may be NULL) is true: -SN_ECANCELLED. *out is zero on
+ * error. */
 int sn_sight_see(struct sn_sight *s, const struct sn_image *image, size_t max_tokens,
-                 struct sn_seen *out, const volatile int *stop, struct sn_diag *d);
+                 const struct sn_recall *from, struct sn_seen *out, const volatile int *stop,
+                 struct sn_diag *d);
 /* The stage before, alone. sn_vision_pixels_fini() ends *out. */
 int sn_sight_prepare(struct sn_sight *s, const struct sn_image *image, size_t max_tokens,
                      struct sn_vision_pixels *out, struct sn_diag *d);

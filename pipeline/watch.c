@@ -31,6 +31,7 @@ void sn_watched_fini(struct sn_watched *w)
     sn_features_fini(&w->encoded);
     sn_features_fini(&w->rows);
     sn_free(w->at);
+    sn_free(w->keys);
     *w = (struct sn_watched){0};
 }
 
@@ -196,6 +197,16 @@ static void say_what_was_there(const struct watching *w)
                                        .step = view_frames(w) / p->fps};
 }
 
+static int make_keys(struct watching *w)
+{
+    const size_t n = sn_watched_n_media(w->out);
+    int rc = 0;
+    w->out->keys = sn_calloc(n, sizeof *w->out->keys);
+    if (!w->out->keys) return sn_fail(w->d, SN_ENOMEM, "video: %zu keys", n);
+    for (size_t i = 0; i < n && rc == 0; i++) rc = sn_recall_unique_key(&w->out->keys[i], w->d);
+    return rc;
+}
+
 int sn_watch(struct sn_sight *s, const struct sn_watch_plan *plan, struct sn_video *video,
              enum sn_watch_stage stage, struct sn_watched *out, const volatile int *stop,
              struct sn_diag *d)
@@ -203,15 +214,15 @@ int sn_watch(struct sn_sight *s, const struct sn_watch_plan *plan, struct sn_vid
     struct watching w = {.sight = s, .plan = plan, .video = video, .stage = stage, .out = out,
                          .stop = stop, .d = d};
     *out = (struct sn_watched){.plan = *plan};
-    const int rc = watch(&w);
+    int rc = watch(&w);
     sn_vision_pixels_fini(&w.view);
     sn_image_fini(&w.image);
-    if (rc < 0) {
-        sn_watched_fini(out);
-        return rc;
+    if (rc == 0) {
+        say_what_was_there(&w);
+        rc = make_keys(&w);
     }
-    say_what_was_there(&w);
-    return 0;
+    if (rc < 0) sn_watched_fini(out);
+    return rc;
 }
 
 /* --- in a prompt --- */
@@ -221,10 +232,10 @@ size_t sn_watched_n_media(const struct sn_watched *w)
     return w->plan.way == SN_WATCH_PICTURES ? w->plan.n_views : 1;
 }
 
-struct sn_medium sn_watched_medium(const struct sn_watched *w, const char *kind, size_t i, uint64_t id)
+struct sn_medium sn_watched_medium(const struct sn_watched *w, const char *kind, size_t i)
 {
     const struct sn_grid grid = sn_views_grid(&w->view, 0);
-    struct sn_medium m = {.kind = kind, .rows = w->rows.x, .id = id + i, .goes_on = i > 0};
+    struct sn_medium m = {.kind = kind, .rows = w->rows.x, .key = &w->keys[i], .goes_on = i > 0};
     if (w->plan.way == SN_WATCH_PICTURES) {
         m.views = w->view;
         m.rows += i * sn_views_rows(&w->view) * w->rows.n_cols;

@@ -67,6 +67,7 @@ struct sn_watched {
     struct sn_views view;       /* of each, as they lie after the projector */
     double *at;                 /* (n_views) seconds of the video; of pairs, of their first frame */
     struct sn_moments moments;
+    struct sn_digest *keys;     /* (sn_watched_n_media()) each like no other: for struct sn_medium */
     double decode_s, prepare_s, encode_s, project_s;
 };
 void sn_watched_fini(struct sn_watched *w);
@@ -81,8 +82,7 @@ int sn_watch(struct sn_sight *s, const struct sn_watch_plan *plan, struct sn_vid
 
 /* How many media it is in a prompt: 1, or one for each frame. */
 size_t sn_watched_n_media(const struct sn_watched *w);
-/* Medium i of them; it points into *w, which stays where it is. Equal ids mean equal features: ids from
- * `id` to `id` + n_media - 1 are taken. */
-struct sn_medium sn_watched_medium(const struct sn_watched *w, const char *kind, size_t i, uint64_t id);
+/* Medium i of them; it points into *w, which stays where it is. */
+struct sn_medium sn_watched_medium(const struct sn_watched *w, const char *kind, size_t i);
 
 #endif

@@ -284,6 +284,11 @@ const char *sn_device_describe(const struct sn_device *dev)
     return ((const struct sn_cpu *)dev)->text;
 }
 
+const char *sn_device_numerics(const struct sn_device *dev)
+{
+    return ((const struct sn_cpu *)dev)->fast ? "cpu, 8-bit products" : "cpu";
+}
+
 double sn_device_attention_s(const struct sn_device *dev)
 {
     return ((const struct sn_cpu *)dev)->attention_s;

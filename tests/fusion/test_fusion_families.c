@@ -105,7 +105,7 @@ static void check_prompt(const char *name, struct family *f)
         const struct mm_medium *m = &g->media[i];
         moments[i] = (struct sn_moments){m->at, m->seconds, m->step};
         media[i] = (struct sn_medium){.kind = sn_projector_kind(f->p), .views = f->views[i],
-                                      .rows = f->projector.v + m->projector[0] * cols, .id = i,
+                                      .rows = f->projector.v + m->projector[0] * cols,
                                       .moments = m->n_views ? &moments[i] : NULL};
     }
     const struct sn_fuse fuse = {.tokenizer = f->tokenizer, .text = g->text, .n = strlen(g->text),
@@ -170,7 +170,7 @@ static void frames_stand_together_or_apart(void **state)
     (void)state;
     open_family("llava", &f);
     for (size_t i = 0; i < f.g->n_media; i++) check_medium("llava", &f, i);
-    const struct sn_medium frame = {.kind = "mlp", .views = f.views[0], .rows = f.projector.v, .id = 1};
+    const struct sn_medium frame = {.kind = "mlp", .views = f.views[0], .rows = f.projector.v};
     struct sn_medium media[3] = {frame, frame, frame};
     media[1].goes_on = true;
     struct sn_fuse fuse = {.tokenizer = f.tokenizer, .text = "a<m>b<m>c", .n = 9, .marker = "<m>", .media = media,

@@ -52,3 +52,9 @@ TESTS += tests/llm/test_whisper
 tests_llm_test_whisper_SOURCES = tests/llm/test_whisper.c tests/mm_golden.c tests/mm_golden.h tests/test.h
 tests_llm_test_whisper_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
 tests_llm_test_whisper_LDADD = $(LIBLLM) $(TEST_LIBS)
+
+check_PROGRAMS += tests/llm/test_prefix
+TESTS += tests/llm/test_prefix
+tests_llm_test_prefix_SOURCES = tests/llm/test_prefix.c $(LLM_TEST_SUPPORT)
+tests_llm_test_prefix_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
+tests_llm_test_prefix_LDADD = $(LIBLLM) $(TEST_LIBS)

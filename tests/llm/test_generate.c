@@ -1,4 +1,4 @@
-/* One answer: what the cache keeps of an earlier prompt, the context as a bound, every way to end,
+/* One answer: what is kept of an earlier prompt, the context as a bound, every way to end,
  * and every allocation failing in turn. */
 #include "tests/test.h"
 #include "tests/llm/golden.h"
@@ -15,7 +15,7 @@ struct fixture {
     struct sn_device *dev;
     struct sn_llm *m;
     struct sn_engine *e;
-    int32_t seq;
+    struct sn_prefix *prefix;
     int32_t ids[MANY];   /* of the last answer */
     size_t n_ids, stop_after;
 };
@@ -36,8 +36,8 @@ static int setup(void **state)
     f = (struct fixture){.dev = naive_device_new()};
     golden_path(path, sizeof path, "models", "llama-smol", ".gguf");
     assert_int_equal(sn_llm_open(f.dev, path, &f.m, &d), 0);
-    assert_int_equal(sn_engine_new(f.m, &(struct sn_engine_cfg){.n_ctx = 48}, &f.e, &d), 0);
-    assert_int_equal(sn_seq_new(f.e, &f.seq, &d), 0);
+    assert_int_equal(sn_engine_new(f.m, &(struct sn_engine_cfg){.n_ctx = 48, .n_tokens = 48 * 8}, &f.e, &d), 0);
+    assert_int_equal(sn_prefix_new(f.e, &f.prefix, &d), 0);
     *state = &f;
     return 0;
 }
@@ -45,6 +45,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
+    sn_prefix_free(&f->prefix);
     sn_engine_free(&f->e);
     sn_llm_free(&f->m);
     sn_device_close(&f->dev);
@@ -54,46 +55,72 @@ static int teardown(void **state)
 static const struct sn_sampler_cfg greedy = {
     .max_tokens = 8, .ignore_eos = true, .no_loop_check = true};
 
-static int answer(struct fixture *f, const struct sn_sampler_cfg *cfg, const int32_t *held,
-                  const int32_t *prompt, size_t n, struct sn_answer *a, struct sn_diag *d)
+static int answer_with(struct fixture *f, struct sn_prefix *prefix, const struct sn_sampler_cfg *cfg,
+                       int32_t *prompt, size_t n, struct sn_answer *a, struct sn_diag *d)
 {
-    const struct sn_generate g = {.llm = f->m, .engine = f->e, .seq = f->seq, .sampling = cfg,
-                                  .held = held, .fn = on_token, .ctx = f};
+    const struct sn_generate g = {.llm = f->m, .engine = f->e, .prefix = prefix, .sampling = cfg,
+                                  .fn = on_token, .ctx = f};
     f->n_ids = 0;
     sn_diag_init(d);
-    return sn_generate(&g, prompt, n, a, d);
+    return sn_generate(&g, &(struct sn_prompt){.tokens = prompt, .n = n}, a, d);
 }
 
-static void keeps_what_the_cache_holds(void **state)
+static int answer(struct fixture *f, const struct sn_sampler_cfg *cfg, int32_t *prompt, size_t n,
+                  struct sn_answer *a, struct sn_diag *d)
+{
+    return answer_with(f, f->prefix, cfg, prompt, n, a, d);
+}
+
+/* The same comes out without the cache. */
+static void check_without(struct fixture *f, int32_t *prompt, size_t n)
+{
+    struct sn_answer a;
+    struct sn_diag d;
+    int32_t want[MANY];
+    const size_t n_want = f->n_ids;
+    memcpy(want, f->ids, sizeof want);
+    assert_int_equal(answer_with(f, NULL, &greedy, prompt, n, &a, &d), 0);
+    assert_int_equal(a.n_cached, 0);
+    assert_int_equal(f->n_ids, n_want);
+    assert_memory_equal(f->ids, want, n_want * sizeof *want);
+}
+
+static void runs_only_what_is_not_kept(void **state)
 {
     struct fixture *f = *state;
     struct sn_answer a;
     struct sn_diag d;
-    int32_t first[MANY] = {5, 6, 7, 8}, want[8];
-    assert_int_equal(answer(f, &greedy, NULL, first, 4, &a, &d), 0);
+    int32_t first[] = {5, 6, 7, 8}, drawn[8];
+    const size_t n_free = sn_engine_pages_free(f->e);
+    assert_int_equal(answer(f, &greedy, first, 4, &a, &d), 0);
     assert_int_equal(a.n_cached, 0);
     assert_int_equal(a.n_tokens, 8);
     assert_int_equal(a.finish, SN_FINISH_LENGTH);
-    assert_int_equal(sn_seq_length(f->e, f->seq), 4 + 7); /* all but the last token drawn */
-    memcpy(want, f->ids, sizeof want);
-    memcpy(first + 4, f->ids, sizeof want);
+    assert_int_equal(sn_prefix_n_kept(f->prefix), 1);
+    memcpy(drawn, f->ids, sizeof drawn);
+    check_without(f, first, 4);
 
-    /* Nothing new: the last token is run again, and the same comes out. */
-    assert_int_equal(answer(f, &greedy, first, first, 4, &a, &d), 0);
+    /* Nothing new: the last token is run again, and the same comes out, and takes no more place. */
+    assert_int_equal(answer(f, &greedy, first, 4, &a, &d), 0);
     assert_int_equal(a.n_cached, 3);
-    assert_memory_equal(f->ids, want, sizeof want);
+    assert_memory_equal(f->ids, drawn, sizeof drawn);
+    assert_int_equal(sn_prefix_n_kept(f->prefix), 1);
 
     /* A prompt that goes on where the first answer ended, and one that leaves it half-way. */
-    const int32_t longer[] = {5, 6, 7, 8, want[0], want[1], 9};
-    assert_int_equal(answer(f, &greedy, first, longer, 7, &a, &d), 0);
+    int32_t longer[] = {5, 6, 7, 8, drawn[0], drawn[1], 9};
+    assert_int_equal(answer(f, &greedy, longer, 7, &a, &d), 0);
     assert_int_equal(a.n_cached, 6);
-    memcpy(want, f->ids, sizeof want);
-    assert_int_equal(answer(f, &greedy, NULL, longer, 7, &a, &d), 0);
-    assert_int_equal(a.n_cached, 0);
-    assert_memory_equal(f->ids, want, sizeof want);
-    const int32_t other[] = {5, 6, 1, 2};
-    assert_int_equal(answer(f, &greedy, longer, other, 4, &a, &d), 0);
+    check_without(f, longer, 7);
+    int32_t whole[14] = {5, 6, 7, 8};
+    memcpy(whole + 4, drawn, sizeof drawn);
+    assert_int_equal(answer(f, &greedy, whole, 14, &a, &d), 0);
+    assert_int_equal(a.n_cached, 4 + 7); /* all but the last token drawn */
+    int32_t other[] = {5, 6, 1, 2};
+    assert_int_equal(answer(f, &greedy, other, 4, &a, &d), 0);
     assert_int_equal(a.n_cached, 2);
+    check_without(f, other, 4);
+    sn_prefix_free(&f->prefix);
+    assert_int_equal(sn_engine_pages_free(f->e), n_free);
 }
 
 static void context_is_a_bound(void **state)
@@ -105,16 +132,17 @@ static void context_is_a_bound(void **state)
     for (int32_t i = 0; i < 49; i++) prompt[i] = i + 3;
     struct sn_sampler_cfg cfg = greedy;
     cfg.max_tokens = 0;
-    assert_int_equal(answer(f, &cfg, NULL, prompt, 40, &a, &d), 0);
+    assert_int_equal(answer(f, &cfg, prompt, 40, &a, &d), 0);
     assert_int_equal(a.n_tokens, 48 - 40 + 1);
     assert_int_equal(a.finish, SN_FINISH_LENGTH);
-    assert_int_equal(answer(f, &cfg, NULL, prompt, 48, &a, &d), 0);
+    assert_int_equal(answer(f, &cfg, prompt, 48, &a, &d), 0);
     assert_int_equal(a.n_tokens, 1);
-    assert_int_equal(answer(f, &cfg, NULL, prompt, 49, &a, &d), -SN_ELIMIT);
+    assert_int_equal(answer(f, &cfg, prompt, 49, &a, &d), -SN_ELIMIT);
     assert_non_null(strstr(d.text, "49"));
     assert_non_null(strstr(d.text, "48"));
-    assert_int_equal(answer(f, &cfg, NULL, prompt, 0, &a, &d), -SN_EINVAL);
-    assert_int_equal(sn_seq_length(f->e, f->seq), 48); /* refusals change nothing */
+    assert_int_equal(answer(f, &cfg, prompt, 0, &a, &d), -SN_EINVAL);
+    assert_int_equal(answer(f, &cfg, prompt, 48, &a, &d), 0);
+    assert_int_equal(a.n_cached, 47); /* refusals change nothing */
 }
 
 static void ends_when_told(void **state)
@@ -122,17 +150,17 @@ static void ends_when_told(void **state)
     struct fixture *f = *state;
     struct sn_answer a;
     struct sn_diag d;
-    const int32_t prompt[] = {5, 6, 7};
+    int32_t prompt[] = {5, 6, 7};
     f->stop_after = 3;
-    assert_int_equal(answer(f, &greedy, NULL, prompt, 3, &a, &d), 0);
+    assert_int_equal(answer(f, &greedy, prompt, 3, &a, &d), 0);
     assert_int_equal(a.finish, SN_FINISH_CANCELLED);
     assert_int_equal(a.n_tokens, 3);
     f->stop_after = 0;
 
     const volatile int stop = 1;
-    const struct sn_generate g = {.llm = f->m, .engine = f->e, .seq = f->seq, .sampling = &greedy,
-                                  .stop = &stop};
-    assert_int_equal(sn_generate(&g, prompt, 3, &a, &d), 0);
+    const struct sn_generate g = {.llm = f->m, .engine = f->e, .prefix = f->prefix,
+                                  .sampling = &greedy, .stop = &stop};
+    assert_int_equal(sn_generate(&g, &(struct sn_prompt){.tokens = prompt, .n = 3}, &a, &d), 0);
     assert_int_equal(a.finish, SN_FINISH_CANCELLED);
     assert_int_equal(a.n_tokens, 0);
     assert_int_equal(d.code, SN_OK);
@@ -143,11 +171,11 @@ static void bad_sampling_is_refused(void **state)
     struct fixture *f = *state;
     struct sn_answer a;
     struct sn_diag d;
-    const int32_t prompt[] = {5, 1 << 30};
+    int32_t prompt[] = {5, 1 << 30};
     struct sn_sampler_cfg cfg = greedy;
     cfg.temperature = -1;
-    assert_int_equal(answer(f, &cfg, NULL, prompt, 1, &a, &d), -SN_EINVAL);
-    assert_true(answer(f, &greedy, NULL, prompt, 2, &a, &d) < 0); /* no such token */
+    assert_int_equal(answer(f, &cfg, prompt, 1, &a, &d), -SN_EINVAL);
+    assert_true(answer(f, &greedy, prompt, 2, &a, &d) < 0); /* no such token */
     assert_true(d.text[0] != '\0');
 }
 
@@ -156,13 +184,12 @@ static void survives_failing_allocations(void **state)
     struct fixture *f = *state;
     struct sn_answer a;
     struct sn_diag d;
-    const int32_t prompt[] = {5, 6, 7};
+    int32_t prompt[] = {5, 6, 7};
     int rc = -SN_ENOMEM;
     long n;
     for (n = 1; rc == -SN_ENOMEM && n < 10000; n++) {
-        assert_int_equal(sn_seq_truncate(f->e, f->seq, 0, &d), 0);
         sn_test_fail_alloc(n);
-        rc = answer(f, &greedy, NULL, prompt, 3, &a, &d);
+        rc = answer(f, &greedy, prompt, 3, &a, &d);
         sn_test_fail_alloc(0);
     }
     assert_int_equal(rc, 0);
@@ -173,7 +200,7 @@ static void survives_failing_allocations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(keeps_what_the_cache_holds, setup, teardown),
+        cmocka_unit_test_setup_teardown(runs_only_what_is_not_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(context_is_a_bound, setup, teardown),
         cmocka_unit_test_setup_teardown(ends_when_told, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_sampling_is_refused, setup, teardown),

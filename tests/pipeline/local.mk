@@ -37,3 +37,17 @@ EXTRA_DIST += tests/pipeline/frames.txt tests/reference/video_frames.py
 tests_pipeline_test_watch_SOURCES = tests/pipeline/test_watch.c $(MM_GOLDEN)
 tests_pipeline_test_watch_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
 tests_pipeline_test_watch_LDADD = $(LIBPIPELINE) $(LIBMEDIA) $(TEST_LIBS)
+
+check_PROGRAMS += tests/pipeline/test_feature_cache
+TESTS += tests/pipeline/test_feature_cache
+tests_pipeline_test_feature_cache_SOURCES = tests/pipeline/test_feature_cache.c tests/test.h
+tests_pipeline_test_feature_cache_CFLAGS = $(TEST_CFLAGS)
+tests_pipeline_test_feature_cache_LDADD = $(LIBPIPELINE) $(TEST_LIBS)
+
+check_PROGRAMS += tests/pipeline/test_recall
+TESTS += tests/pipeline/test_recall
+tests_pipeline_test_recall_SOURCES = tests/pipeline/test_recall.c $(MM_GOLDEN)
+tests_pipeline_test_recall_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
+tests_pipeline_test_recall_LDADD = $(LIBPIPELINE) $(TEST_LIBS)
+dist_check_SCRIPTS += tests/pipeline/questions.py
+TESTS += tests/pipeline/questions.py

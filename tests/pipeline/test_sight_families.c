@@ -101,7 +101,7 @@ static void fuse(struct family *f, struct sn_prompt *out)
         ok(sn_sight_encode(f->sight, &pixels, &f->seen[i], NULL, &d), &d);
         sn_vision_pixels_fini(&pixels);
         media[i] = (struct sn_medium){.kind = kind, .views = f->seen[i].views,
-                                      .rows = f->seen[i].rows.x, .id = i};
+                                      .rows = f->seen[i].rows.x};
     }
     const struct sn_fuse in = {.tokenizer = sn_llm_tokenizer(f->llm), .text = f->g->text,
                                .n = strlen(f->g->text), .marker = "<media>", .media = media,

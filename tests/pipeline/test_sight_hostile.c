@@ -106,7 +106,7 @@ static int look(struct sn_diag *d)
     if (rc < 0) return rc;
     rc = sn_vision_pre_plan(sn_vision_prepares(sn_sight_tower(sight)), 40, 28, 0, &plan, d);
     if (rc == 0 && plan.n_floats < 200000) {
-        rc = sn_sight_see(sight, &image, 0, &seen, NULL, d);
+        rc = sn_sight_see(sight, &image, 0, NULL, &seen, NULL, d);
         if (rc == 0) sn_seen_fini(&seen);
     }
     sn_sight_free(&sight);

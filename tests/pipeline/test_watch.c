@@ -230,8 +230,8 @@ static void media_of_a_video(void **state)
     ok(watch_all(s, &in, NULL, SN_WATCH_ROWS, &w, &d), &d);
     assert_int_equal(sn_watched_n_media(&w), 8);
     for (size_t i = 0; i < 8; i++) {
-        const struct sn_medium m = sn_watched_medium(&w, "mlp", i, 5);
-        assert_true(m.goes_on == (i > 0) && !m.moments && m.id == 5 + i);
+        const struct sn_medium m = sn_watched_medium(&w, "mlp", i);
+        assert_true(m.goes_on == (i > 0) && !m.moments && m.key);
         assert_ptr_equal(m.rows, w.rows.x + i * sn_views_rows(&m.views) * w.rows.n_cols);
         assert_true(fabs(w.at[i] - (double)(2 * i) / 5) < 1e-9);
     }
@@ -240,7 +240,7 @@ static void media_of_a_video(void **state)
     s = open_sight("qwen2vl.mmproj.gguf");
     ok(watch_all(s, &in, NULL, SN_WATCH_ROWS, &w, &d), &d);
     assert_int_equal(sn_watched_n_media(&w), 1);
-    const struct sn_medium m = sn_watched_medium(&w, "qwen2vl_merger", 0, 1);
+    const struct sn_medium m = sn_watched_medium(&w, "qwen2vl_merger", 0);
     assert_int_equal(sn_views_rows(&m.views), w.rows.n_rows);
     assert_true(m.moments && fabs(m.moments->step - 2 / 1.875) < 1e-9 && !w.encoded.x);
     sn_watched_fini(&w);
