@@ -264,8 +264,9 @@ int cmd_chat(int argc, char **argv)
         .command = "chat",
         .synopsis = "-m MODEL [--image FILE]... [--audio FILE]... [OPTION]...",
         .about =
-            "A conversation with the model, about pictures and sounds if there are any. Without a terminal each line of standard input is one\n"
-            "turn. Lines /help, /reset and /quit are commands. Ctrl-C ends the answer being made.",
+            "A conversation with the model. Pictures and sounds belong to what is said first. Without a\n"
+            "terminal each line of standard input is one turn. Lines /help, /reset and /quit are commands.\n"
+            "Ctrl-C ends the answer being made.",
         .examples =
             "  sensorium chat -m smollm2\n"
             "  sensorium chat -m smolvlm.gguf --image photo.jpg\n"

@@ -51,7 +51,7 @@ def generates(_):
     data = json.loads(generate("--json", "--logprobs", "3"))
     check([str(i) for i in data["ids"]] == [i.decode() for i in greedy], "--json has other ids")
     check(data["finish"] in ("length", "loop"), f"finish is {data['finish']}")
-    check(data["usage"] == {"prompt_tokens": 3, "completion_tokens": len(data["ids"])},
+    check(data["usage"] == {"prompt_tokens": 3, "cached_tokens": 0, "completion_tokens": len(data["ids"])},
           f"usage is {data['usage']}")
     for key in ("load_s", "prefill_s", "first_token_s", "decode_s"):
         check(data["timings"][key] >= 0, f"timings lack {key}")
