@@ -26,6 +26,7 @@ struct estimate {
     struct sn_vision_pre pre;
     uint64_t n_ctx;    /* of the language model; 0: none was named */
     size_t n_tokens;   /* of all media */
+    size_t room;       /* of a video; 0: no bound */
     json_t *lists[3];  /* by kind: what becomes of each */
 };
 
@@ -135,7 +136,7 @@ static int estimate_video(struct estimate *e, const char *file, struct sn_diag *
     struct sn_watch_plan plan;
     int rc = cli_clip_open(e->p.sandbox, file, &clip, d);
     if (rc == 0)
-        rc = cli_video_plan(&e->pre, file, &clip, &e->o->pictures, 0, &plan, d);
+        rc = cli_video_plan(&e->pre, file, &clip, &e->o->pictures, e->room, &plan, d);
     if (rc < 0)
         return rc;
     const bool heard = clip.has_sound && hears(e);
@@ -154,16 +155,21 @@ static int estimate_video(struct estimate *e, const char *file, struct sn_diag *
 
 static int estimate_all(struct estimate *e, struct sn_diag *d)
 {
-    static int (*const by_kind[])(struct estimate *e, const char *file, struct sn_diag *d) = {
-        [CLI_PICTURE] = estimate_picture, [CLI_SOUND] = estimate_sound, [CLI_VIDEO] = estimate_video};
     const struct cli_picture_opts *o = &e->o->pictures;
     int rc = cli_pictures_start(o, &e->p, d);
     if (rc == 0)
         rc = open_mmproj(e, d);
     if (rc == 0)
         rc = read_context(e, d);
+    /* first the pictures, which say what is left for videos */
     for (size_t i = 0; i < o->n_files && rc == 0; i++)
-        rc = by_kind[o->files[i].kind](e, o->files[i].path, d);
+        if (o->files[i].kind == CLI_PICTURE)
+            rc = estimate_picture(e, o->files[i].path, d);
+    if (rc == 0 && e->n_ctx && o->n_videos)
+        e->room = cli_video_room(e->n_ctx, e->n_tokens, o->n_videos);
+    for (size_t i = 0; i < o->n_files && rc == 0; i++)
+        if (o->files[i].kind != CLI_PICTURE)
+            rc = (o->files[i].kind == CLI_SOUND ? estimate_sound : estimate_video)(e, o->files[i].path, d);
     return rc;
 }
 

@@ -277,19 +277,11 @@ static int plan_picture(const struct cli_picture_opts *o, size_t i, struct cli_p
     return 0;
 }
 
-/* Videos share what pictures leave of the context, but for some room to ask and answer in. */
-static size_t room_for_video(const struct cli_picture_opts *o, const struct cli_session *s,
-                             const struct cli_pictures *p)
-{
-    const size_t n_ctx = sn_engine_n_ctx(s->engine), text = sn_min(n_ctx / 4, 1024);
-    const size_t room = n_ctx > p->n_tokens + text ? (n_ctx - p->n_tokens - text) / o->n_videos : 0;
-    return sn_max(room, 1);
-}
-
 static int plan_videos(const struct cli_picture_opts *o, const struct cli_session *s, struct cli_pictures *p,
                        struct sn_diag *d)
 {
-    const size_t room = o->n_videos ? room_for_video(o, s, p) : 0;
+    const size_t n_ctx = sn_engine_n_ctx(s->engine);
+    const size_t room = o->n_videos ? cli_video_room(n_ctx, p->n_tokens, o->n_videos) : 0;
     int rc = 0;
     for (size_t i = 0; i < o->n_files && rc == 0; i++) {
         struct sn_watch_plan *plan = &p->watched[i].plan;

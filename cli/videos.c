@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "cli/terminal.h"
 #include "cli/text.h"
 
@@ -16,6 +17,12 @@ int cli_clip_open(struct sn_sandbox *sandbox, const char *path, struct sn_clip *
     rc = sn_clip_open(sandbox, &source, &(struct sn_video_cfg){0}, out, d);
     sn_source_close(&source);
     return rc;
+}
+
+size_t cli_video_room(size_t n_ctx, size_t n_tokens, size_t n_videos)
+{
+    const size_t text = sn_min(n_ctx / 4, 1024);
+    return n_ctx > n_tokens + text ? sn_max((n_ctx - n_tokens - text) / n_videos, 1) : 1;
 }
 
 int cli_video_plan(const struct sn_vision_pre *pre, const char *path, const struct sn_clip *clip,

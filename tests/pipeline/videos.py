@@ -112,6 +112,8 @@ def estimate(tmp):
     got = plan("-m", qwen, "--video", CLIP, "--image-tokens", 40)["videos"][0]
     check(got.get("tokens", 999) <= 3 * 40, f"{got}")
     text = status(run("estimate", "-m", qwen, "--video", CLIP), 0, "estimate").stdout.decode()
+    got = plan("-m", MODELS / "qwen2vl.gguf", "--mmproj", qwen, "--video", CLIP)  # a context of 512
+    check(got["videos"][0].get("frames") == 4 and got["videos"][0]["fewer_frames"], f"{got}")
     check("6 frames" in text and "420 tokens" in text, text)
 
 
