@@ -30,6 +30,7 @@ struct sn_projector_kind {
     const char *name;
     enum sn_sense sense;
     int (*load)(const struct sn_taker *t, struct sn_projector *p);
+    bool own_widths; /* load() sets the widths, by the tensors */
 };
 
 struct sn_projector {

@@ -62,15 +62,6 @@ void sn_seen_fini(struct sn_seen *s)
     *s = (struct sn_seen){0};
 }
 
-/* The plan's views as the stages after the encoder know them. */
-static struct sn_views views_of(const struct sn_vision_plan *p)
-{
-    return (struct sn_views){
-        .rows = p->rows, .cols = p->cols, .overview_first = p->overview == SN_OVERVIEW_FIRST,
-        .overview_last = p->overview == SN_OVERVIEW_LAST,
-        .tile = {p->tile.grid_w, p->tile.grid_h}, .whole = {p->whole.grid_w, p->whole.grid_h}};
-}
-
 int sn_sight_prepare(struct sn_sight *s, const struct sn_image *image, size_t max_tokens,
                      struct sn_vision_pixels *out, struct sn_diag *d)
 {
@@ -84,7 +75,8 @@ int sn_sight_prepare(struct sn_sight *s, const struct sn_image *image, size_t ma
 int sn_sight_encode(struct sn_sight *s, const struct sn_vision_pixels *pixels, struct sn_seen *out,
                     const volatile int *stop, struct sn_diag *d)
 {
-    *out = (struct sn_seen){.plan = pixels->plan, .encoded_views = views_of(&pixels->plan)};
+    *out = (struct sn_seen){.plan = pixels->plan,
+                            .encoded_views = sn_vision_views(s->tower, &pixels->plan)};
     const double begun = sn_clock_s();
     int rc = sn_vision_encode(s->tower, pixels, &out->encoded, stop, d);
     const double encoded = sn_clock_s();
