@@ -9,5 +9,7 @@ void sn_prompt_fini(struct sn_prompt *p)
     sn_free(p->rows);
     sn_free(p->at);
     sn_free(p->spans);
+    sn_free(p->memory);
+    sn_free(p->looks);
     *p = (struct sn_prompt){0};
 }

@@ -1,7 +1,8 @@
 #ifndef SN_BASE_PROMPT_H
 #define SN_BASE_PROMPT_H
 /* The fused prompt: what fusion makes and a decoder reads. A token's id, or, where it is negative, a
- * row of features that stands there as if it were a token's embedding. */
+ * row of features that stands there as if it were a token's embedding; and, for decoders with
+ * cross-attention, a memory: rows that tokens look at. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -18,6 +19,13 @@ struct sn_position {
     int32_t t, y, x;
 };
 
+/* What cross-attention sees: tokens from `start` on, up to the next look, see rows [row, row + n) of the
+ * memory. n 0: nothing is meant for them; they see all rows, and what a layer of cross-attention makes of
+ * that by itself, beyond attention, is left out (so models do it before their first picture). */
+struct sn_look {
+    size_t start, row, n;
+};
+
 struct sn_prompt {
     int32_t *tokens;         /* (n) */
     size_t n;
@@ -26,6 +34,11 @@ struct sn_prompt {
     struct sn_position *at;  /* (n), or NULL: 0, 1, 2, ... */
     struct sn_span *spans;   /* (n_spans), in order, disjoint */
     size_t n_spans;
+    float *memory;           /* (n_memory, width): rows of media that do not stand among the tokens; or NULL */
+    size_t n_memory;         /* 0: nothing for cross-attention */
+    uint64_t memory_id;      /* equal for equal memories only, but for chance; 0: there is none */
+    struct sn_look *looks;   /* (n_looks), in order; from the first token on where there are any */
+    size_t n_looks;
 };
 void sn_prompt_fini(struct sn_prompt *p); /* a zeroed one is fine; zeroes it again */
 
