@@ -41,12 +41,15 @@ static size_t outside_spans(const struct sn_prompt *p, size_t keep)
 static int prefill(struct run *r, const int32_t *prompt, size_t n, struct sn_diag *d)
 {
     const struct sn_generate *g = r->g;
+    int rc = g->fused ? sn_seq_remember(g->engine, g->seq, g->memory, g->fused, d) : 0;
+    if (rc < 0)
+        return rc;
     const size_t n_held = g->held ? sn_seq_length(g->engine, g->seq) : 0;
     size_t keep = 0;
     while (keep < n_held && keep < n - 1 && g->held[keep] == prompt[keep])
         keep++;
     keep = outside_spans(g->fused, keep);
-    int rc = sn_seq_truncate(g->engine, g->seq, keep, d);
+    rc = sn_seq_truncate(g->engine, g->seq, keep, d);
     for (size_t i = 0; i < n && rc == 0; i++)
         if (prompt[i] >= 0)
             rc = sn_sampler_accept_prompt(r->sampler, prompt[i], d);

@@ -28,6 +28,7 @@ struct sn_generate {
     const struct sn_llm *llm;
     struct sn_engine *engine;     /* of that model */
     int32_t seq;
+    int32_t memory;               /* what becomes that of `fused`, where it has one: sn_seq_remember() */
     const struct sn_sampler_cfg *sampling;
     const struct sn_prompt *fused;/* the prompt with its media; NULL: it is all text */
     const int32_t *held;          /* the ids that the sequence holds; NULL when it is empty */
