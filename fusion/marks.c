@@ -63,6 +63,13 @@ static int lay_idefics2(struct sn_fusing *w, const struct sn_medium *m)
     return rc;
 }
 
+/* Llama 3.2 Vision: one token, whatever the picture. */
+static int lay_mllama(struct sn_fusing *w, const struct sn_medium *m)
+{
+    (void)m;
+    return sn_fusing_look(w, "<|image|>");
+}
+
 static const struct sn_marks marks[] = {
     {.kind = "mlp", .placeholder = "<image>", .lay = lay_views},
     {.kind = "idefics3", .placeholder = "<image>", .lay = lay_idefics3},
@@ -76,6 +83,7 @@ static const struct sn_marks marks[] = {
     {.kind = "internvl", .placeholder = "<IMG_CONTEXT>", .before = "<img>", .after = "</img>",
      .lay = lay_views},
     {.kind = "idefics2", .placeholder = "<image>", .lay = lay_idefics2},
+    {.kind = "mllama", .placeholder = "<|image|>", .lay = lay_mllama, .remembered = true},
     {.kind = "ultravox", .placeholder = "<|audio|>", .lay = lay_views},
     {.kind = "qwen2a", .placeholder = "<|audio_bos|><|AUDIO|><|audio_eos|>",
      .before = "<|audio_bos|>", .after = "<|audio_eos|>", .lay = lay_views},
@@ -92,4 +100,10 @@ const char *sn_fuse_placeholder(const char *kind)
 {
     const struct sn_marks *m = sn_marks_find(kind);
     return m ? m->placeholder : NULL;
+}
+
+bool sn_fuse_remembers(const char *kind)
+{
+    const struct sn_marks *m = sn_marks_find(kind);
+    return m && m->remembered;
 }

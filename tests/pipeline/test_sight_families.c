@@ -65,7 +65,8 @@ static struct sn_vision_pixels pixels_of(const struct family *f, size_t i)
     const struct sn_vision_shape shape = {.px = {w, h}, .grid_w = w / p->patch, .grid_h = h / p->patch};
     out.plan = (struct sn_vision_plan){.rows = m->rows, .cols = m->cols, .n_views = levels.shape[0],
                                        .n_floats = levels.n, .tile = shape, .whole = shape,
-                                       .overview = SN_OVERVIEW_LAST};
+                                       .aspect_id = m->aspect_id,
+                                       .overview = m->aspect_id ? SN_OVERVIEW_NONE : SN_OVERVIEW_LAST};
     mm_array_free(&levels);
     return out;
 }
@@ -75,7 +76,7 @@ static void open_family(const char *name, struct family *f)
     char path[512];
     struct sn_diag d;
     *f = (struct family){.name = name, .g = mm_golden_read(name)};
-    mm_path(path, sizeof path, "models", f->g->mmproj);
+    mm_path(path, sizeof path, "models", mm_tower(f->g));
     ok(sn_sight_open(dev, path, NULL, &f->sight, &d), &d);
     mm_path(path, sizeof path, "models", f->g->model);
     ok(sn_llm_open(dev, path, &f->llm, &d), &d);
@@ -143,7 +144,9 @@ static double check_logits(struct family *f, const struct sn_prompt *p, uint32_t
     double worst = 0;
     assert_non_null(logits);
     ok(sn_engine_new(f->llm, &(struct sn_engine_cfg){.batch_max = batch}, &e, &d), &d);
+    if (p->n_memory) ok(sn_memories_reserve(e, 1, p->n_memory, &d), &d);
     ok(sn_seq_new(e, &seq, &d), &d);
+    ok(sn_seq_remember(e, seq, 0, p, &d), &d);
     struct sn_chunk c = sn_chunk_of(p, 0, seq);
     c.n_logits = f->g->last;
     ok(sn_engine_step(e, &c, 1, logits, NULL, &d), &d);
