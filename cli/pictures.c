@@ -11,6 +11,7 @@
 #include "cli/terminal.h"
 #include "media/image.h"
 #include "media/sound.h"
+#include "model/tower.h"
 #include "pipeline/transcribe.h"
 
 static int add_file(struct cli_picture_opts *o, const char *path, enum sn_sense sense, struct sn_diag *d)
@@ -106,13 +107,13 @@ int cli_picture_load(struct sn_sandbox *sandbox, const char *path, struct sn_ima
     return rc;
 }
 
-/* MODEL.gguf's own: MODEL.mmproj.gguf. */
+/* MODEL.gguf's own: MODEL.gguf, where that can see, or MODEL.mmproj.gguf. */
 static char *mmproj_path(const struct cli_picture_opts *o, const struct cli_session *s)
 {
     struct sn_strbuf path = {0};
     const size_t n = strlen(s->path), tail = strlen(".gguf");
-    if (o->mmproj) {
-        sn_strbuf_puts(&path, o->mmproj);
+    if (o->mmproj || sn_tower_within(sn_llm_file(s->llm))) {
+        sn_strbuf_puts(&path, o->mmproj ? o->mmproj : s->path);
     } else {
         sn_strbuf_append(&path, s->path, n > tail && !strcmp(s->path + n - tail, ".gguf") ? n - tail : n);
         sn_strbuf_puts(&path, ".mmproj.gguf");
@@ -184,10 +185,20 @@ int cli_picture_plan(struct sn_sandbox *sandbox, const struct sn_vision_pre *pre
     return rc;
 }
 
+/* Pictures that do not stand in the prompt: one memory takes them all. */
+static int make_memory(const struct cli_picture_opts *o, const struct cli_session *s, size_t n_rows,
+                       struct sn_diag *d)
+{
+    const int rc = n_rows ? sn_memories_reserve(s->engine, 1, n_rows, d) : 0;
+    return rc < 0 ? sn_diag_prefix(d, rc, "%zu picture%s", o->n_images, o->n_images == 1 ? "" : "s") : 0;
+}
+
 /* What cannot fit is refused before anything is encoded. */
 static int check_room(const struct cli_picture_opts *o, const struct cli_session *s,
                       struct cli_pictures *p, struct sn_diag *d)
 {
+    const bool looked_at = p->sight && sn_fuse_remembers(sn_projector_kind(sn_sight_projector(p->sight)));
+    size_t n_memory = 0;
     for (size_t i = 0; i < o->n_files; i++) {
         struct sn_vision_plan plan;
         if (o->files[i].sense != SN_SENSE_SIGHT)
@@ -196,10 +207,12 @@ static int check_room(const struct cli_picture_opts *o, const struct cli_session
                                         o->files[i].path, o->max_tokens, &plan, d);
         if (rc < 0)
             return rc;
-        p->n_tokens += plan.n_tokens;
+        if (looked_at)
+            n_memory += plan.n_tokens + plan.n_absent_tokens;
+        p->n_tokens += looked_at ? 1 : plan.n_tokens;
     }
     if (p->n_tokens <= sn_engine_n_ctx(s->engine))
-        return 0;
+        return make_memory(o, s, n_memory, d);
     return sn_fail(d, SN_ELIMIT, "%zu picture%s of %zu tokens; the context is %u (--ctx, or --image-tokens "
                    "to make them smaller)", o->n_images, o->n_images == 1 ? "" : "s", p->n_tokens,
                    sn_engine_n_ctx(s->engine));
@@ -294,11 +307,11 @@ int cli_raw_prompt(const struct cli_session *s, const struct cli_pictures *p, co
     return rc;
 }
 
-static void report_seen(const char *path, const struct sn_seen *s)
+static void report_seen(const char *path, const struct sn_seen *s, bool looked_at)
 {
-    fprintf(stderr, "%s: %u x %u as %u x %u, %zu views, %zu tokens; prepare %.3f s, encode %.3f s, "
+    fprintf(stderr, "%s: %u x %u as %u x %u, %zu views, %zu %s; prepare %.3f s, encode %.3f s, "
             "project %.3f s\n", path, s->plan.in.w, s->plan.in.h, s->plan.scaled.w, s->plan.scaled.h,
-            s->plan.n_views, s->rows.n_rows, s->prepare_s, s->encode_s, s->project_s);
+            s->plan.n_views, s->rows.n_rows, looked_at ? "rows to look at" : "tokens", s->prepare_s, s->encode_s, s->project_s);
 }
 
 static void report_heard(const char *path, const struct sn_heard *h)
@@ -312,7 +325,8 @@ void cli_pictures_report(const struct cli_picture_opts *o, const struct cli_pict
 {
     for (size_t i = 0; i < p->n; i++) {
         if (o->files[i].sense == SN_SENSE_SIGHT)
-            report_seen(o->files[i].path, &p->seen[i]);
+            report_seen(o->files[i].path, &p->seen[i],
+                        sn_fuse_remembers(sn_projector_kind(sn_sight_projector(p->sight))));
         else if (p->hearing)
             report_heard(o->files[i].path, &p->heard[i]);
     }

@@ -483,8 +483,10 @@ int sn_vision_pre_plan(const struct sn_vision_pre *p, uint32_t width, uint32_t h
         rc = plan_once(&lowered, width, height, &plan, d);
         plan.shrunk = true;
     }
-    if (p->rule == SN_VISION_CANVAS)
+    if (rc == 0 && p->rule == SN_VISION_CANVAS) {
         plan.aspect_id = canvas_id(p, plan.rows, plan.cols);
+        plan.n_absent_tokens = (p->max_tiles - plan.n_views) * plan.tile.n_tokens;
+    }
     if (rc == 0)
         *out = plan;
     return rc;

@@ -278,6 +278,12 @@ static int find_kind(const struct sn_gguf *g, enum sn_sense sense, struct sn_pro
     return unknown_kind(g, s, n, d);
 }
 
+const char *sn_projector_file_kind(const struct sn_gguf *file, enum sn_sense sense)
+{
+    struct sn_projector p = {0};
+    return find_kind(file, sense, &p, NULL) < 0 ? NULL : p.kind->name;
+}
+
 /* The widths as the keys say them, for kinds that do not know better. */
 static int read_sizes(const struct sn_gguf *g, enum sn_sense sense, struct sn_projector *p,
                       struct sn_diag *d)
