@@ -311,7 +311,8 @@ static void report_seen(const char *path, const struct sn_seen *s, bool looked_a
 {
     fprintf(stderr, "%s: %u x %u as %u x %u, %zu views, %zu %s; prepare %.3f s, encode %.3f s, "
             "project %.3f s\n", path, s->plan.in.w, s->plan.in.h, s->plan.scaled.w, s->plan.scaled.h,
-            s->plan.n_views, s->rows.n_rows, looked_at ? "rows to look at" : "tokens", s->prepare_s, s->encode_s, s->project_s);
+            s->plan.n_views, s->rows.n_rows, looked_at ? "rows to look at" : "tokens", s->prepare_s,
+            s->encode_s, s->project_s);
 }
 
 static void report_heard(const char *path, const struct sn_heard *h)

@@ -13,7 +13,7 @@ struct cli_medium {
     enum sn_sense sense;
 };
 struct cli_picture_opts {
-    const char *mmproj;      /* --mmproj; NULL: MODEL.gguf itself, if it can see, or MODEL.mmproj.gguf beside it */
+    const char *mmproj;      /* --mmproj; NULL: MODEL.gguf, if it can see, or MODEL.mmproj.gguf beside it */
     struct cli_medium *files; /* (n_files) --image and --audio, as they come */
     size_t n_files, cap_files, n_images, n_sounds;
     const char *transcriber; /* --transcribe-with: sounds become text where the model does not hear */

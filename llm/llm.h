@@ -108,7 +108,8 @@ int sn_seq_remember(struct sn_engine *e, int32_t seq, int32_t memory, const stru
                     struct sn_diag *d);
 
 /* What a layer multiplies its attention to a memory by, and its MLP, before they are added: the tanh of
- * learned numbers, so that 0 is a layer that does nothing. Both are 1 where a layer has no gates (Whisper). False: the layer attends to no memory. */
+ * learned numbers, so that 0 is a layer that does nothing. Both are 1 where a layer has no gates (Whisper).
+ * False: the layer attends to no memory. */
 struct sn_cross_gates {
     float attention, mlp;
 };

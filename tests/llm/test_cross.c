@@ -94,8 +94,8 @@ static float *new_logits(const struct fixture *f)
 }
 
 /* Tokens [from, from + n) of the fixture's. */
-static struct sn_chunk chunk(const struct fixture *f, int32_t seq, size_t from, size_t n, const struct sn_look *l,
-                             size_t n_looks)
+static struct sn_chunk chunk(const struct fixture *f, int32_t seq, size_t from, size_t n,
+                             const struct sn_look *l, size_t n_looks)
 {
     return (struct sn_chunk){.seq = seq, .tokens = f->tokens + from, .n = n, .n_logits = n, .looks = l,
                              .n_looks = n_looks};
@@ -283,9 +283,11 @@ static void only_what_is_looked_at_matters(void **state)
     struct fixture f;
     (void)state;
     open_golden(&f);
-    float *seen = truth_of(&f, 0, first, 1), *blind = truth_of(&f, 0, later, 2), *all = truth_of(&f, 0, NULL, 0);
+    float *seen = truth_of(&f, 0, first, 1), *blind = truth_of(&f, 0, later, 2);
+    float *all = truth_of(&f, 0, NULL, 0);
     for (size_t i = 60 * f.n_embd; i < ROWS * f.n_embd; i++) f.rows[0][i] = -f.rows[0][i];
-    float *seen2 = truth_of(&f, 0, first, 1), *blind2 = truth_of(&f, 0, later, 2), *all2 = truth_of(&f, 0, NULL, 0);
+    float *seen2 = truth_of(&f, 0, first, 1), *blind2 = truth_of(&f, 0, later, 2);
+    float *all2 = truth_of(&f, 0, NULL, 0);
     same(&f, seen, seen2, N, "rows that are not looked at");
     assert_true(differ(&f, blind, blind2, 0) && differ(&f, all, all2, 0));
     assert_true(differ(&f, blind, all, 0)); /* the MLP */
