@@ -44,8 +44,12 @@ static int put_floats(const struct painter *w, const float *v, size_t n, uint8_t
 
 static void change(const struct sn_cv_item *x, float *v, size_t n)
 {
-    for (size_t i = 0; i < n && x->shift != 0; i++) v[i] += x->shift;
-    for (size_t i = 0; i < n && x->map; i++) v[i] = (float)(x->map == CV_TANH ? tanh((double)v[i]) : 1 - tanh((double)v[i]));
+    for (size_t i = 0; i < n && x->shift != 0; i++)
+        v[i] += x->shift;
+    for (size_t i = 0; i < n && x->map; i++) {
+        const double t = tanh((double)v[i]);
+        v[i] = (float)(x->map == CV_TANH ? t : 1 - t);
+    }
 }
 
 static int put_run(struct painter *w, uint32_t type, const uint8_t *from, uint64_t n, uint8_t *to)

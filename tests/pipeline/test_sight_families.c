@@ -213,7 +213,8 @@ static size_t turn(const struct family *f, struct sn_engine *e, int32_t seq, con
     int32_t fresh;
     float *logits[2];
     struct sn_engine *other = NULL;
-    ok(sn_engine_new(f->llm, &(struct sn_engine_cfg){.n_memories = 1, .memory_rows = p->n_memory}, &other, &d), &d);
+    const struct sn_engine_cfg cfg = {.n_memories = 1, .memory_rows = p->n_memory};
+    ok(sn_engine_new(f->llm, &cfg, &other, &d), &d);
     ok(sn_seq_new(other, &fresh, &d), &d);
     ok(sn_seq_remember(other, fresh, 0, p, &d), &d);
     ok(sn_seq_remember(e, seq, 0, p, &d), &d);
