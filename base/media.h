@@ -36,10 +36,11 @@ struct sn_views {
     uint32_t rows, cols;      /* of tiles; 0 x 0: the overview is all there is */
     bool overview_first, overview_last; /* at most one of them */
     struct sn_grid tile, whole; /* rows of a tile, of the overview */
+    uint32_t absent;          /* tiles that are not there and have rows all the same, behind all others */
 };
 static inline size_t sn_views_count(const struct sn_views *v)
 {
-    return (size_t)v->rows * v->cols + v->overview_first + v->overview_last;
+    return (size_t)v->rows * v->cols + v->overview_first + v->overview_last + v->absent;
 }
 static inline bool sn_views_is_overview(const struct sn_views *v, size_t i)
 {
@@ -49,10 +50,15 @@ static inline struct sn_grid sn_views_grid(const struct sn_views *v, size_t i)
 {
     return sn_views_is_overview(v, i) ? v->whole : v->tile;
 }
-static inline size_t sn_views_rows(const struct sn_views *v)
+/* Without those of tiles that are not there. */
+static inline size_t sn_views_present_rows(const struct sn_views *v)
 {
     return (size_t)v->rows * v->cols * v->tile.w * v->tile.h +
            (v->overview_first || v->overview_last ? (size_t)v->whole.w * v->whole.h : 0);
+}
+static inline size_t sn_views_rows(const struct sn_views *v)
+{
+    return sn_views_present_rows(v) + (size_t)v->absent * v->tile.w * v->tile.h;
 }
 
 /* Each allocates zeroed memory for a shape; false: memory ran out or the size overflows. */

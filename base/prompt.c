@@ -10,5 +10,7 @@ void sn_prompt_fini(struct sn_prompt *p)
     sn_free(p->at);
     sn_free(p->spans);
     sn_free(p->places);
+    sn_free(p->memory);
+    sn_free(p->looks);
     *p = (struct sn_prompt){0};
 }

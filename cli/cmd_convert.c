@@ -73,7 +73,7 @@ int cmd_convert(int argc, char **argv)
             "    be used as they are; reading them is what this command does, then.\n\n"
             "Language models: Llama, Mistral, Mixtral, Qwen 2, 2.5, 3 and their MoE forms, Gemma 1 to\n"
             "3, Phi-3, Granite, SmolLM3. With eyes: LLaVA-1.5, Idefics3, SmolVLM, Qwen2-VL,\n"
-            "Qwen2.5-VL, Gemma 3, Pixtral. With ears: Whisper.",
+            "Qwen2.5-VL, Gemma 3, Pixtral, Llama 3.2 Vision. With ears: Whisper.",
         .examples =
             "  sensorium convert SmolLM2-135M-Instruct smollm2.gguf\n"
             "  sensorium convert --type f16 --mmproj eyes.gguf SmolVLM-256M-Instruct smolvlm.gguf\n"

@@ -11,10 +11,13 @@
 #include "cli/sounds.h"
 #include "cli/terminal.h"
 #include "cli/videos.h"
+#include "fusion/fuse.h"
+#include "fusion/projector.h"
 #include "model/gguf.h"
+#include "model/tower.h"
 
 struct estimate_opts {
-    struct cli_model_opts model; /* -m is the mmproj file, or with --mmproj the language model */
+    struct cli_model_opts model; /* -m is the file that sees, or with --mmproj the language model */
     struct cli_picture_opts pictures;
     bool json;
 };
@@ -28,13 +31,22 @@ struct estimate {
     size_t n_tokens;   /* of all media */
     size_t room;       /* of a video; 0: no bound */
     json_t *lists[3];  /* by kind: what becomes of each */
+    bool looked_at;    /* pictures do not stand in the prompt */
+    bool within;       /* the file that sees is the language model's */
+    size_t n_rows;     /* of the memory for cross-attention */
 };
 
 static int open_mmproj(struct estimate *e, struct sn_diag *d)
 {
     const struct cli_picture_opts *o = &e->o->pictures;
-    const int rc = sn_gguf_open(o->mmproj ? o->mmproj : e->o->model.model, &e->mmproj, d);
-    return rc < 0 || !(o->n_images || o->n_videos) ? rc : sn_vision_file_prepares(e->mmproj, &e->pre, d);
+    int rc = sn_gguf_open(o->mmproj ? o->mmproj : e->o->model.model, &e->mmproj, d);
+    if (rc < 0 || !(o->n_images || o->n_videos))
+        return rc;
+    rc = sn_vision_file_prepares(e->mmproj, &e->pre, d);
+    const char *kind = rc == 0 ? sn_projector_file_kind(e->mmproj, SN_SENSE_SIGHT) : NULL;
+    e->looked_at = kind && sn_fuse_remembers(kind);
+    e->within = rc == 0 && sn_tower_within(e->mmproj);
+    return rc;
 }
 
 static int read_context(struct estimate *e, struct sn_diag *d)
@@ -43,7 +55,7 @@ static int read_context(struct estimate *e, struct sn_diag *d)
     const char *arch;
     char key[128];
     size_t n;
-    if (!e->o->pictures.mmproj)
+    if (!e->o->pictures.mmproj && !e->within)
         return 0;
     int rc = sn_gguf_open(e->o->model.model, &file, d);
     if (rc == 0)
@@ -56,7 +68,18 @@ static int read_context(struct estimate *e, struct sn_diag *d)
     return rc;
 }
 
-static json_t *picture_json(const char *file, const struct sn_vision_plan *plan)
+/* In the prompt, and beside it. */
+static size_t tokens_of(const struct estimate *e, const struct sn_vision_plan *plan)
+{
+    return e->looked_at ? 1 : plan->n_tokens;
+}
+
+static size_t rows_of(const struct estimate *e, const struct sn_vision_plan *plan)
+{
+    return e->looked_at ? plan->n_tokens + plan->n_absent_tokens : 0;
+}
+
+static json_t *picture_json(const struct estimate *e, const char *file, const struct sn_vision_plan *plan)
 {
     json_t *j = json_object();
     cli_json_set(j, "file", sn_json_text(file, strlen(file)));
@@ -67,18 +90,21 @@ static json_t *picture_json(const char *file, const struct sn_vision_plan *plan)
     cli_json_set(j, "tile_rows", json_integer(plan->rows));
     cli_json_set(j, "tile_cols", json_integer(plan->cols));
     cli_json_set(j, "views", json_integer((json_int_t)plan->n_views));
-    cli_json_set(j, "tokens", json_integer((json_int_t)plan->n_tokens));
+    cli_json_set(j, "tokens", json_integer((json_int_t)tokens_of(e, plan)));
+    if (e->looked_at)
+        cli_json_set(j, "memory_rows", json_integer((json_int_t)rows_of(e, plan)));
     cli_json_set(j, "pixel_bytes", json_integer((json_int_t)(plan->n_floats * sizeof(float))));
     cli_json_set(j, "shrunk", json_boolean(plan->shrunk));
     return j;
 }
 
-static void print_picture(const char *file, const struct sn_vision_plan *plan)
+static void print_picture(const struct estimate *e, const char *file, const struct sn_vision_plan *plan)
 {
     sn_print_text(stdout, file, strlen(file), 200);
-    printf(": %ux%u, seen as %ux%u in %zu view%s: %zu tokens%s\n", plan->in.w, plan->in.h, plan->scaled.w,
-           plan->scaled.h, plan->n_views, plan->n_views == 1 ? "" : "s", plan->n_tokens,
-           plan->shrunk ? " (made smaller)" : "");
+    printf(": %ux%u, seen as %ux%u in %zu view%s: %zu %s%s\n", plan->in.w, plan->in.h, plan->scaled.w,
+           plan->scaled.h, plan->n_views, plan->n_views == 1 ? "" : "s",
+           e->looked_at ? rows_of(e, plan) : tokens_of(e, plan),
+           e->looked_at ? "rows to look at, and a token" : "tokens", plan->shrunk ? " (made smaller)" : "");
 }
 
 static int estimate_picture(struct estimate *e, const char *file, struct sn_diag *d)
@@ -87,10 +113,11 @@ static int estimate_picture(struct estimate *e, const char *file, struct sn_diag
     const int rc = cli_picture_plan(e->p.sandbox, &e->pre, file, e->o->pictures.max_tokens, &plan, d);
     if (rc < 0)
         return rc;
-    e->n_tokens += plan.n_tokens;
-    json_array_append_new(e->lists[CLI_PICTURE], picture_json(file, &plan));
+    e->n_tokens += tokens_of(e, &plan);
+    e->n_rows += rows_of(e, &plan);
+    json_array_append_new(e->lists[CLI_PICTURE], picture_json(e, file, &plan));
     if (!e->o->json)
-        print_picture(file, &plan);
+        print_picture(e, file, &plan);
     return 0;
 }
 
@@ -145,7 +172,8 @@ static int estimate_video(struct estimate *e, const char *file, struct sn_diag *
     cli_json_set(j, "file", sn_json_text(file, strlen(file)));
     cli_video_json(j, &plan);
     json_array_append_new(e->lists[CLI_VIDEO], j);
-    e->n_tokens += plan.n_tokens;
+    e->n_tokens += e->looked_at ? plan.n_views : plan.n_tokens;
+    e->n_rows += plan.n_views * rows_of(e, &plan.frame);
     if (!e->o->json) {
         cli_video_print(stdout, file, &plan);
         printf(clip.has_sound && !heard ? "; its sound is left out\n" : "\n");
@@ -165,7 +193,7 @@ static int estimate_all(struct estimate *e, struct sn_diag *d)
     for (size_t i = 0; i < o->n_files && rc == 0; i++)
         if (o->files[i].kind == CLI_PICTURE)
             rc = estimate_picture(e, o->files[i].path, d);
-    if (rc == 0 && e->n_ctx && o->n_videos)
+    if (rc == 0 && e->n_ctx && o->n_videos && !e->looked_at)
         e->room = cli_video_room(e->n_ctx, e->n_tokens, o->n_videos);
     for (size_t i = 0; i < o->n_files && rc == 0; i++)
         if (o->files[i].kind != CLI_PICTURE)
@@ -187,6 +215,8 @@ static int print(struct estimate *e, struct sn_diag *d)
         if (i == CLI_PICTURE || json_array_size(e->lists[i]))
             cli_json_set(j, keys[i], json_incref(e->lists[i]));
     cli_json_set(j, "tokens", json_integer((json_int_t)e->n_tokens));
+    if (e->looked_at)
+        cli_json_set(j, "memory_rows", json_integer((json_int_t)e->n_rows));
     if (e->n_ctx)
         cli_json_set(j, "context", json_integer((json_int_t)e->n_ctx));
     return cli_json_print(j, d);
@@ -224,7 +254,8 @@ int cmd_estimate(int argc, char **argv)
             "What media would cost: the size at which the model sees each picture, in how many views\n"
             "(tiles and an overview), the length and windows of each recording, the frames of each video,\n"
             "and how many tokens that makes, without marks between them. Nothing is run. With\n"
-            "--mmproj, -m is the language model, and its context is compared.",
+            "--mmproj, -m is the language model, and its context is compared. Models with layers of\n"
+            "cross-attention look at rows that do not stand in the context.",
         .examples =
             "  sensorium estimate -m smolvlm.mmproj.gguf --image photo.jpg\n"
             "  sensorium estimate -m smolvlm.gguf --mmproj smolvlm.mmproj.gguf --image a.jpg --image b.jpg --json\n"

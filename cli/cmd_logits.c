@@ -45,7 +45,9 @@ static int run(const struct cli_session *s, const struct sn_prompt *prompt, size
         return rc;
     struct sn_chunk chunk = sn_chunk_of(prompt, 0, seq);
     chunk.n_logits = last;
-    rc = sn_engine_step(s->engine, &chunk, 1, *logits, cli_interrupted, d);
+    rc = sn_seq_remember(s->engine, seq, 0, prompt, d);
+    if (rc == 0)
+        rc = sn_engine_step(s->engine, &chunk, 1, *logits, cli_interrupted, d);
     sn_seq_free(s->engine, seq);
     return rc;
 }

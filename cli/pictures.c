@@ -15,6 +15,7 @@
 #include "cli/videos.h"
 #include "media/image.h"
 #include "media/sound.h"
+#include "model/tower.h"
 #include "pipeline/transcribe.h"
 
 static int add_file(struct cli_picture_opts *o, const char *path, enum cli_medium_kind kind,
@@ -156,13 +157,13 @@ int cli_picture_load(struct sn_sandbox *sandbox, const char *path, struct sn_ima
     return rc;
 }
 
-/* MODEL.gguf's own: MODEL.mmproj.gguf. */
+/* MODEL.gguf's own: MODEL.gguf, where that can see, or MODEL.mmproj.gguf. */
 static char *mmproj_path(const struct cli_picture_opts *o, const struct cli_session *s)
 {
     struct sn_strbuf path = {0};
     const size_t n = strlen(s->path), tail = strlen(".gguf");
-    if (o->mmproj) {
-        sn_strbuf_puts(&path, o->mmproj);
+    if (o->mmproj || sn_tower_within(sn_llm_file(s->llm))) {
+        sn_strbuf_puts(&path, o->mmproj ? o->mmproj : s->path);
     } else {
         sn_strbuf_append(&path, s->path, n > tail && !strcmp(s->path + n - tail, ".gguf") ? n - tail : n);
         sn_strbuf_puts(&path, ".mmproj.gguf");
@@ -253,8 +254,21 @@ int cli_picture_plan(struct sn_sandbox *sandbox, const struct sn_vision_pre *pre
     return rc;
 }
 
+/* Whether pictures are looked at, and do not stand in the prompt. */
+static bool looks(const struct cli_pictures *p)
+{
+    return p->sight && sn_fuse_remembers(sn_projector_kind(sn_sight_projector(p->sight)));
+}
+
+static void add_to_plan(struct cli_pictures *p, const struct sn_vision_plan *plan, size_t n, size_t *n_memory)
+{
+    p->n_tokens += n * (looks(p) ? 1 : plan->n_tokens);
+    *n_memory += looks(p) ? n * (plan->n_tokens + plan->n_absent_tokens) : 0;
+}
+
 /* The picture stays, for see(), while all that stay are few. */
-static int plan_picture(const struct cli_picture_opts *o, size_t i, struct cli_pictures *p, struct sn_diag *d)
+static int plan_picture(const struct cli_picture_opts *o, size_t i, struct cli_pictures *p, size_t *n_memory,
+                        struct sn_diag *d)
 {
     enum { HELD_BYTES = 256 << 20 };
     struct sn_image image = {0};
@@ -273,15 +287,16 @@ static int plan_picture(const struct cli_picture_opts *o, size_t i, struct cli_p
     }
     if (rc < 0)
         return sn_diag_prefix(d, rc, "%s", o->files[i].path);
-    p->n_tokens += plan.n_tokens;
+    add_to_plan(p, &plan, 1, n_memory);
     return 0;
 }
 
 static int plan_videos(const struct cli_picture_opts *o, const struct cli_session *s, struct cli_pictures *p,
-                       struct sn_diag *d)
+                       size_t *n_memory, struct sn_diag *d)
 {
     const size_t n_ctx = sn_engine_n_ctx(s->engine);
-    const size_t room = o->n_videos ? cli_video_room(n_ctx, p->n_tokens, o->n_videos) : 0;
+    const bool bounded = o->n_videos && !looks(p);
+    const size_t room = bounded ? cli_video_room(n_ctx, p->n_tokens, o->n_videos) : 0;
     int rc = 0;
     for (size_t i = 0; i < o->n_files && rc == 0; i++) {
         struct sn_watch_plan *plan = &p->watched[i].plan;
@@ -294,24 +309,38 @@ static int plan_videos(const struct cli_picture_opts *o, const struct cli_sessio
                                 room, plan, d);
         if (rc == 0 && clip.has_sound)
             p->tracks[i] = CLI_TRACK_IGNORED;
-        p->n_tokens += rc == 0 ? plan->n_tokens : 0;
+        if (rc == 0 && looks(p))
+            add_to_plan(p, &plan->frame, plan->n_views, n_memory);
+        else if (rc == 0)
+            p->n_tokens += plan->n_tokens;
     }
     return rc;
+}
+
+/* Pictures that do not stand in the prompt: one memory takes them all. */
+static int make_memory(const struct cli_picture_opts *o, const struct cli_session *s, size_t n_rows,
+                       struct sn_diag *d)
+{
+    const int rc = n_rows ? sn_memories_reserve(s->engine, 1, n_rows, d) : 0;
+    return rc < 0 ? sn_diag_prefix(d, rc, "%zu picture%s", o->n_images, o->n_images == 1 ? "" : "s") : 0;
 }
 
 /* What cannot fit is refused before anything is encoded. */
 static int check_room(const struct cli_picture_opts *o, const struct cli_session *s,
                       struct cli_pictures *p, struct sn_diag *d)
 {
+    size_t n_memory = 0;
     int rc = 0;
     for (size_t i = 0; i < o->n_files && rc == 0; i++)
         if (o->files[i].kind == CLI_PICTURE)
-            rc = plan_picture(o, i, p, d);
+            rc = plan_picture(o, i, p, &n_memory, d);
     if (rc == 0 && p->n_tokens > sn_engine_n_ctx(s->engine))
         return sn_fail(d, SN_ELIMIT, "%zu picture%s of %zu tokens; the context is %u (--ctx, or --image-tokens "
                        "to make them smaller)", o->n_images, o->n_images == 1 ? "" : "s", p->n_tokens,
                        sn_engine_n_ctx(s->engine));
-    return rc < 0 ? rc : plan_videos(o, s, p, d);
+    if (rc == 0)
+        rc = plan_videos(o, s, p, &n_memory, d);
+    return rc < 0 ? rc : make_memory(o, s, n_memory, d);
 }
 
 /* --- one by one --- */

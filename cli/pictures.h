@@ -18,7 +18,7 @@ struct cli_medium {
     enum cli_medium_kind kind;
 };
 struct cli_picture_opts {
-    const char *mmproj;      /* --mmproj; NULL: MODEL.mmproj.gguf beside MODEL.gguf */
+    const char *mmproj;      /* --mmproj; NULL: MODEL.gguf, if it can see, or MODEL.mmproj.gguf beside it */
     struct cli_medium *files; /* (n_files) --image, --audio and --video, as they come */
     size_t n_files, cap_files, n_images, n_sounds, n_videos;
     float fps;               /* --fps, of videos; 0: as the model's own processor does it */

@@ -31,11 +31,12 @@ static void report_cache(struct sn_feature_cache *c)
         fprintf(stderr, "feature cache: not kept: %s\n", s.unwritten.text);
 }
 
-static void report_seen(const char *path, const struct sn_seen *s)
+static void report_seen(const char *path, const struct sn_seen *s, bool looked_at)
 {
-    fprintf(stderr, "%s: %u x %u as %u x %u, %zu views, %zu tokens; prepare %.3f s, encode %.3f s, "
+    fprintf(stderr, "%s: %u x %u as %u x %u, %zu views, %zu %s; prepare %.3f s, encode %.3f s, "
             "project %.3f s", path, s->plan.in.w, s->plan.in.h, s->plan.scaled.w, s->plan.scaled.h,
-            s->plan.n_views, s->rows.n_rows, s->prepare_s, s->encode_s, s->project_s);
+            s->plan.n_views, s->rows.n_rows, looked_at ? "rows to look at" : "tokens", s->prepare_s,
+            s->encode_s, s->project_s);
     report_recalled(s->recalled);
 }
 
@@ -60,7 +61,8 @@ void cli_pictures_report(const struct cli_picture_opts *o, const struct cli_pict
     for (size_t i = 0; i < p->n; i++) {
         const char *path = o->files[i].path;
         if (o->files[i].kind == CLI_PICTURE)
-            report_seen(path, &p->seen[i]);
+            report_seen(path, &p->seen[i],
+                        sn_fuse_remembers(sn_projector_kind(sn_sight_projector(p->sight))));
         else if (o->files[i].kind == CLI_VIDEO)
             report_watched(path, &p->watched[i], p->tracks[i]);
         if (p->heard[i].n_windows)

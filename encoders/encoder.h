@@ -28,8 +28,12 @@ const char *sn_vision_family_name(const struct sn_vision *v); /* "mlp", "idefics
 const struct sn_vision_pre *sn_vision_prepares(const struct sn_vision *v);
 uint32_t sn_vision_width(const struct sn_vision *v); /* columns of what comes out */
 
+/* How the rows that come out for this plan lie. A view with its class token is a line of rows. */
+struct sn_views sn_vision_views(const struct sn_vision *v, const struct sn_vision_plan *plan);
+
 /* Runs all views of a picture. *out (the caller ends it) gets, view after view, a row for each patch
- * in raster order; families whose projector wants the class token have its row before them. A view's
+ * in raster order; families whose projector wants the class token have its row before them, and where
+ * tiles see each other, those that are not there have rows behind all others. A view's
  * rows are the same bits in whatever company it is run. Once *stop (may be NULL) is true: -SN_ECANCELLED.
  * -SN_EUNSUPPORTED: a grid of patches that the tower has no positions for; views of two frames where
  * its patches span only one. */

@@ -16,6 +16,7 @@ encoders_libencoders_a_SOURCES = \
   encoders/vision_grid.c \
   encoders/vision_hparams.c \
   encoders/vision_pre.c \
+  encoders/vision_tiles.c \
   encoders/vision_weights.c
 LIBENCODERS = encoders/libencoders.a
 

@@ -99,6 +99,8 @@ struct sn_vision_plan {
     size_t n_tokens;               /* of all views */
     size_t n_floats;               /* of all views' pixels */
     uint32_t aspect_id;            /* CANVAS: index of (rows, cols) among the allowed, from 1; else 0 */
+    size_t n_absent_tokens;        /* CANVAS: of tiles that are not there: encoded all the same, and not in
+                                    * n_tokens */
     bool shrunk;                   /* fewer tiles or pixels than the model's processor would take */
 };
 

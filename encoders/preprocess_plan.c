@@ -257,25 +257,31 @@ static int plan_slices(const struct sn_vision_pre *p, struct sn_vision_plan *o, 
 }
 
 /* The smallest enlargement that a canvas allows, else the smallest reduction; of equals, the
- * canvas of fewest tiles. Its index among all, from 1, is what the model embeds. */
+ * canvas of fewest tiles. */
 static void best_canvas(const struct sn_vision_pre *p, struct sn_vision_plan *o)
 {
     double best = 0;
-    uint32_t id = 0;
     for (uint32_t rows = 1; rows <= p->max_tiles; rows++)
         for (uint32_t cols = 1; rows * cols <= p->max_tiles; cols++) {
             const double by_h = (double)(rows * p->tile) / o->in.h;
             const double by_w = (double)(cols * p->tile) / o->in.w;
             const double scale = by_w > by_h ? by_h : by_w;
             const bool nearer = best >= 1 ? scale >= 1 && scale < best : scale > best;
-            id++;
             if (nearer || (scale == best && rows * cols < o->rows * o->cols)) {
                 best = scale;
                 o->rows = rows;
                 o->cols = cols;
-                o->aspect_id = id;
             }
         }
+}
+
+/* A canvas's index, from 1, among all that the model knows, whatever the budget leaves of them: that is
+ * what the model embeds. */
+static uint32_t canvas_id(const struct sn_vision_pre *p, uint32_t rows, uint32_t cols)
+{
+    uint32_t id = cols;
+    for (uint32_t r = 1; r < rows; r++) id += p->max_tiles / r;
+    return id;
 }
 
 static double clip(double v, double min, double max) { return fmin(fmax(v, min), max); }
@@ -476,6 +482,10 @@ int sn_vision_pre_plan(const struct sn_vision_pre *p, uint32_t width, uint32_t h
                            width, height, wanted, plan.n_tokens, max_tokens);
         rc = plan_once(&lowered, width, height, &plan, d);
         plan.shrunk = true;
+    }
+    if (rc == 0 && p->rule == SN_VISION_CANVAS) {
+        plan.aspect_id = canvas_id(p, plan.rows, plan.cols);
+        plan.n_absent_tokens = (p->max_tiles - plan.n_views) * plan.tile.n_tokens;
     }
     if (rc == 0)
         *out = plan;

@@ -179,42 +179,71 @@ static void add_patches(const struct pass *p, float *h, const float *pixels, siz
 }
 
 /* Rows begin as class token and positions; patches are added to them. */
+static void embed_tile(const struct pass *p, const float *pixels, size_t row0, float *host, float *patches)
+{
+    const size_t n_rows = p->grid->tile_rows, e = p->v->h.n_embd;
+    for (size_t r = p->v->h.class_token, n; r < n_rows; r += n) {
+        n = sn_min(ROWS_PIECE, n_rows - r);
+        add_patches(p, p->h + (row0 + r) * e, pixels, r, n, host, patches);
+    }
+}
+
 static void embed(const struct pass *p, const float *pixels, float *host, float *patches)
 {
     const struct sn_vision *v = p->v;
     const struct sn_vision_grid *g = p->grid;
-    const size_t e = v->h.n_embd, n_class = v->h.class_token;
+    const size_t e = v->h.n_embd;
     for (size_t i = 0; i < p->n_views; i++) {
         float *const h = p->h + i * g->n_rows * e;
-        const float *view = pixels + i * p->n_frames * frame_floats(p);
         sn_device_upload(v->dev, h, g->start, g->n_rows * e * sizeof *h);
-        for (size_t r = n_class, n; r < g->n_rows; r += n) {
-            n = sn_min(ROWS_PIECE, g->n_rows - r);
-            add_patches(p, h + r * e, view, r, n, host, patches);
-        }
+        for (size_t t = 0; t < g->n_tiles; t++, pixels += p->n_frames * frame_floats(p))
+            embed_tile(p, pixels, i * g->n_rows + t * g->tile_rows, host, patches);
+        if (v->w.pre_norm) norm(v, h, h, v->w.pre_norm, v->w.pre_bias, g->n_normed);
     }
-    if (v->w.pre_norm) norm(v, p->h, p->h, v->w.pre_norm, v->w.pre_bias, p->n_rows);
 }
 
-static size_t rows_out(const struct sn_vision *v, const struct sn_vision_grid *g)
-{
-    return g->n_rows - (v->h.class_token && v->h.family->drop_class);
-}
+static size_t width(const struct sn_vision *v) { return (size_t)v->h.n_embd * (1 + v->h.n_kept); }
 
-/* Rows to the host in raster order. */
+/* Rows to their places at the host. Where states of layers are kept they stand behind the last one's,
+ * element by element: all that were element 0, all that were element 1, ... */
 static void hand_out(const struct pass *p, float *out)
+{
+    const struct sn_vision_grid *g = p->grid;
+    const size_t e = p->v->h.n_embd;
+    for (size_t i = 0; i < p->n_views; i++)
+        for (size_t r = 0; r < g->n_rows; r++)
+            if (g->out[r] >= 0)
+                sn_device_download(p->v->dev, out + (i * g->n_out + (size_t)g->out[r]) * width(p->v),
+                                   p->h + (i * g->n_rows + r) * e, e * sizeof *out);
+}
+
+static void keep(const struct pass *p, uint32_t which, float *host, float *out)
+{
+    const struct sn_vision_grid *g = p->grid;
+    const size_t e = p->v->h.n_embd, n_kept = p->v->h.n_kept;
+    for (size_t i = 0; i < p->n_views; i++)
+        for (size_t r = 0; r < g->n_rows; r++) {
+            if (g->out[r] < 0) continue;
+            float *const to = out + (i * g->n_out + (size_t)g->out[r]) * width(p->v) + e + which;
+            sn_device_download(p->v->dev, host, p->h + (i * g->n_rows + r) * e, e * sizeof *host);
+            for (size_t c = 0; c < e; c++) to[c * n_kept] = host[c];
+        }
+}
+
+/* What layers of tiles are followed by: post_ln, and something for each tile. */
+static void end_local(const struct pass *p, float *host)
 {
     const struct sn_vision *v = p->v;
     const struct sn_vision_grid *g = p->grid;
-    const size_t e = v->h.n_embd, n_out = rows_out(v, g);
-    const size_t n_class = n_out - (size_t)g->w * g->h; /* that are handed out */
+    const size_t e = v->h.n_embd;
     if (v->w.post_norm) norm(v, p->h, p->h, v->w.post_norm, v->w.post_bias, p->n_rows);
-    for (size_t i = 0; i < p->n_views; i++)
-        for (size_t r = g->n_rows - n_out; r < g->n_rows; r++) {
-            const size_t at = g->raster[r] < 0 ? 0 : (size_t)g->raster[r] + n_class;
-            sn_device_download(v->dev, out + (i * n_out + at) * e, p->h + (i * g->n_rows + r) * e,
-                               e * sizeof *out);
-        }
+    for (size_t row = 0, n; g->after && row < p->n_rows; row += n) {
+        n = sn_min(ROWS_PIECE, p->n_rows - row);
+        for (size_t j = 0; j < n; j++)
+            memcpy(host + j * e, g->after + (size_t)g->tile[(row + j) % g->n_rows] * e, e * sizeof *host);
+        sn_device_upload(v->dev, p->xn, host, n * e * sizeof *host);
+        sn_add(v->dev, p->h + row * e, p->xn, n * e);
+    }
 }
 
 /* --- a pass's memory --- */
@@ -307,7 +336,7 @@ static int new_pass(struct pass *p, struct sn_diag *d)
 
 static int embed_pixels(struct pass *p, const float *pixels, struct sn_diag *d)
 {
-    const size_t n = sn_min(p->grid->n_rows, ROWS_PIECE) * p->v->w.patch.n_in;
+    const size_t n = sn_min(p->grid->tile_rows, ROWS_PIECE) * p->v->w.patch.n_in;
     float *host = sn_malloc_array(n, p->n_frames * sizeof *host), *patches = NULL;
     int rc = 0;
     if (!host || !take_floats(p, &patches, n, 1))
@@ -318,6 +347,14 @@ static int embed_pixels(struct pass *p, const float *pixels, struct sn_diag *d)
     return rc;
 }
 
+static void after_layer(const struct pass *p, uint32_t il, float *host, float *out)
+{
+    const struct sn_vision_hparams *h = &p->v->h;
+    for (uint32_t i = 0; i < h->n_kept; i++)
+        if (h->kept[i] == il) keep(p, i, host, out);
+    if (il + 1 == h->n_local) end_local(p, host);
+}
+
 static int run_pass(const struct pass *views, const float *pixels, float *out,
                     const volatile int *stop, struct sn_diag *d)
 {
@@ -325,12 +362,17 @@ static int run_pass(const struct pass *views, const float *pixels, float *out,
     struct sn_vision *v = p.v;
     int rc = new_pass(&p, d);
     if (rc < 0) return rc;
-    rc = embed_pixels(&p, pixels, d);
+    const size_t n_host = sn_min(ROWS_PIECE, p.n_rows) * v->h.n_embd;
+    float *host = sn_malloc_array(n_host, sizeof *host);
+    rc = host ? embed_pixels(&p, pixels, d) : sn_fail(d, SN_ENOMEM, "vision: %zu numbers", n_host);
     for (uint32_t il = 0; il < v->h.n_layers && rc == 0; il++) {
         if (stop && *stop) rc = sn_fail(d, SN_ECANCELLED, "vision: stopped at layer %u", il);
-        if (rc == 0) run_layer(&p, il);
+        if (rc < 0) break;
+        run_layer(&p, il);
+        after_layer(&p, il, host, out);
     }
     if (rc == 0) hand_out(&p, out);
+    sn_free(host);
     free_pass(&p);
     return rc;
 }
@@ -348,7 +390,7 @@ static int encode_alike(const struct pass *all, const float *pixels, float **out
     for (size_t i = 0; i < all->n_views && rc == 0; i += some.n_views) {
         some.n_views = sn_min(together, all->n_views - i);
         rc = run_pass(&some, pixels + i * view_floats, *out, stop, d);
-        *out += some.n_views * rows_out(all->v, all->grid) * all->v->h.n_embd;
+        *out += some.n_views * all->grid->n_out * width(all->v);
     }
     return rc;
 }
@@ -365,22 +407,14 @@ static size_t count_alike(const struct sn_vision_plan *plan, size_t i)
     return n;
 }
 
-int sn_vision_encode(struct sn_vision *v, const struct sn_vision_pixels *in, struct sn_features *out,
-                     const volatile int *stop, struct sn_diag *d)
+/* Views of one shape, and all of those that follow them. */
+static int encode_views(struct sn_vision *v, const struct sn_vision_pixels *in, float *out,
+                        const volatile int *stop, struct sn_diag *d)
 {
-    const size_t n_class = v->h.class_token && !v->h.family->drop_class;
     const size_t n_frames = sn_max(in->n_frames, 1);
-    size_t n_rows = 0;
     if (n_frames > 2 || (n_frames == 2 && !v->w.later.w))
         return sn_fail(d, SN_EUNSUPPORTED, "vision: views of %zu frames, and patches that span %d", n_frames,
                        v->w.later.w ? 2 : 1);
-    for (size_t i = 0; i < in->plan.n_views; i++) {
-        const struct sn_vision_shape *s = sn_vision_plan_view(&in->plan, i).shape;
-        n_rows += (size_t)s->grid_w * s->grid_h + n_class;
-    }
-    if (!sn_features_init(out, n_rows, v->h.n_embd))
-        return sn_fail(d, SN_ENOMEM, "vision: %zu rows of %u", n_rows, v->h.n_embd);
-    float *at = out->x;
     int rc = 0;
     for (size_t i = 0, n; i < in->plan.n_views && rc == 0; i += n) {
         const struct sn_vision_view view = sn_vision_plan_view(&in->plan, i);
@@ -390,9 +424,45 @@ int sn_vision_encode(struct sn_vision *v, const struct sn_vision_pixels *in, str
         if (rc < 0) break;
         const struct pass all = {.v = v, .grid = &g, .px = view.shape->px, .n_frames = n_frames,
                                  .n_views = n};
-        rc = encode_alike(&all, in->x + view.offset * n_frames, &at, stop, d);
+        rc = encode_alike(&all, in->x + view.offset * n_frames, &out, stop, d);
         sn_vision_grid_fini(&g);
     }
+    return rc;
+}
+
+static int encode_tiles(struct sn_vision *v, const struct sn_vision_pixels *in, float *out,
+                        const volatile int *stop, struct sn_diag *d)
+{
+    struct sn_vision_grid g;
+    int rc = sn_vision_tiles_init(v, &in->plan, &g, d);
+    if (rc < 0) return rc;
+    const struct pass all = {.v = v, .grid = &g, .px = in->plan.tile.px, .n_frames = 1, .n_views = 1};
+    rc = run_pass(&all, in->x, out, stop, d);
+    sn_vision_grid_fini(&g);
+    return rc;
+}
+
+struct sn_views sn_vision_views(const struct sn_vision *v, const struct sn_vision_plan *p)
+{
+    const bool class = v->h.class_token && !v->h.family->drop_class;
+    struct sn_views out = {
+        .rows = p->rows, .cols = p->cols, .overview_first = p->overview == SN_OVERVIEW_FIRST,
+        .overview_last = p->overview == SN_OVERVIEW_LAST,
+        .tile = {p->tile.grid_w, p->tile.grid_h}, .whole = {p->whole.grid_w, p->whole.grid_h}};
+    if (class) out.tile = (struct sn_grid){out.tile.w * out.tile.h + 1, 1};
+    if (class) out.whole = (struct sn_grid){out.whole.w * out.whole.h + 1, 1};
+    if (v->h.n_tiles > p->n_views) out.absent = v->h.n_tiles - (uint32_t)p->n_views;
+    return out;
+}
+
+int sn_vision_encode(struct sn_vision *v, const struct sn_vision_pixels *in, struct sn_features *out,
+                     const volatile int *stop, struct sn_diag *d)
+{
+    const struct sn_views views = sn_vision_views(v, &in->plan);
+    const size_t n_rows = sn_views_rows(&views);
+    if (!sn_features_init(out, n_rows, width(v)))
+        return sn_fail(d, SN_ENOMEM, "vision: %zu rows of %zu", n_rows, width(v));
+    const int rc = v->h.n_tiles ? encode_tiles(v, in, out->x, stop, d) : encode_views(v, in, out->x, stop, d);
     if (rc < 0) sn_features_fini(out);
     return rc;
 }
@@ -434,4 +504,4 @@ void sn_vision_free(struct sn_vision **vp)
 
 const char *sn_vision_family_name(const struct sn_vision *v) { return v->h.family->name; }
 const struct sn_vision_pre *sn_vision_prepares(const struct sn_vision *v) { return &v->pre; }
-uint32_t sn_vision_width(const struct sn_vision *v) { return v->h.n_embd; }
+uint32_t sn_vision_width(const struct sn_vision *v) { return (uint32_t)width(v); }

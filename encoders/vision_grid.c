@@ -149,29 +149,39 @@ static void make_angles(const struct sn_vision *v, struct sn_vision_grid *g)
     }
 }
 
+bool sn_vision_grid_alloc(const struct sn_vision *v, struct sn_vision_grid *g)
+{
+    const bool rope = v->h.family->rope != SN_VISION_ROPE_NONE;
+    g->raster = sn_malloc_array(g->n_rows, sizeof *g->raster);
+    g->out = sn_malloc_array(g->n_rows, sizeof *g->out);
+    g->lo = sn_malloc_array(g->n_rows, sizeof *g->lo);
+    g->hi = sn_malloc_array(g->n_rows, sizeof *g->hi);
+    g->start = sn_calloc(g->n_rows * v->h.n_embd, sizeof *g->start);
+    if (rope) g->cos_sin = sn_malloc_array(g->n_rows * v->h.head, sizeof *g->cos_sin);
+    return g->raster && g->out && g->lo && g->hi && g->start && (!rope || g->cos_sin);
+}
+
 int sn_vision_grid_init(const struct sn_vision *v, uint32_t grid_w, uint32_t grid_h,
                         struct sn_vision_grid *g, struct sn_diag *d)
 {
     const struct sn_vision_hparams *h = &v->h;
-    *g = (struct sn_vision_grid){.w = grid_w, .h = grid_h};
+    *g = (struct sn_vision_grid){.w = grid_w, .h = grid_h, .n_tiles = 1};
     size_t n_patches;
     if (sn_size_mul(grid_w, grid_h, &n_patches) || n_patches == 0 || n_patches > PATCHES_MAX)
         return sn_fail(d, SN_ELIMIT, "vision: %u x %u patches, over %d", grid_w, grid_h, PATCHES_MAX);
-    g->n_rows = n_patches + h->class_token;
-    const bool rope = h->family->rope != SN_VISION_ROPE_NONE;
-    g->raster = sn_malloc_array(g->n_rows, sizeof *g->raster);
-    g->lo = sn_malloc_array(g->n_rows, sizeof *g->lo);
-    g->hi = sn_malloc_array(g->n_rows, sizeof *g->hi);
-    g->start = sn_calloc(g->n_rows * h->n_embd, sizeof *g->start);
-    if (rope) g->cos_sin = sn_malloc_array(g->n_rows * h->head, sizeof *g->cos_sin);
+    g->n_rows = g->tile_rows = g->n_normed = n_patches + h->class_token;
+    const size_t n_class = h->class_token && !h->family->drop_class; /* handed out */
+    g->n_out = n_patches + n_class;
     int rc = 0;
-    if (!g->raster || !g->lo || !g->hi || !g->start || (rope && !g->cos_sin))
+    if (!sn_vision_grid_alloc(v, g))
         rc = sn_fail(d, SN_ENOMEM, "vision: %u x %u patches", grid_w, grid_h);
     if (rc == 0) {
         lay_rows(g, h->window, h->class_token);
+        for (size_t r = 0; r < g->n_rows; r++)
+            g->out[r] = g->raster[r] >= 0 ? g->raster[r] + (int32_t)n_class : n_class ? 0 : -1;
         rc = make_start(v, g, d);
     }
-    if (rc == 0 && rope) make_angles(v, g);
+    if (rc == 0 && g->cos_sin) make_angles(v, g);
     if (rc < 0) sn_vision_grid_fini(g);
     return rc;
 }
@@ -179,9 +189,12 @@ int sn_vision_grid_init(const struct sn_vision *v, uint32_t grid_w, uint32_t gri
 void sn_vision_grid_fini(struct sn_vision_grid *g)
 {
     sn_free(g->raster);
+    sn_free(g->out);
     sn_free(g->lo);
     sn_free(g->hi);
     sn_free(g->start);
     sn_free(g->cos_sin);
+    sn_free(g->after);
+    sn_free(g->tile);
     *g = (struct sn_vision_grid){0};
 }

@@ -8,10 +8,11 @@
 #include "base/mem.h"
 #include "base/strbuf.h"
 #include "model/gguf.h"
+#include "model/tower.h"
 
 enum {
     LAYERS_MAX = 256, EMBD_MAX = 1 << 14, HEADS_MAX = 256, HEAD_MAX = 1024, FF_MAX = 1 << 17,
-    IMAGE_MAX = 8192, PATCH_MAX = 128, WINDOW_MAX = 4096,
+    IMAGE_MAX = 8192, PATCH_MAX = 128, WINDOW_MAX = 4096, TILES_MAX = 16,
 };
 
 static const struct sn_vision_family families[] = {
@@ -27,27 +28,26 @@ static const struct sn_vision_family families[] = {
     {.name = "qwen2.5vl_merger", .rope = SN_VISION_ROPE_HALVES, .no_post_norm = true, .rms = true,
      .windows = true},
     {.name = "pixtral", .rope = SN_VISION_ROPE_PAIRS, .rms = true},
+    {.name = "mllama", .gelu = true, .gelu_erf = true, .tiles = true},
 };
 
-/* --- keys; a default stays where the key is missing --- */
+/* --- keys under clip.vision or what takes its place; a default stays where one is missing --- */
 
-static int opt_u32(const struct sn_gguf *g, const char *key, uint32_t min, uint32_t max,
-                   uint32_t *out, struct sn_diag *d)
+static int need_u32(const struct sn_gguf *g, const char *name, uint32_t min, uint32_t max,
+                    uint32_t *out, struct sn_diag *d)
 {
+    char key[SN_TOWER_KEY];
     uint64_t v;
-    if (!sn_gguf_find(g, key)) return 0;
-    const int rc = sn_gguf_get_u64(g, key, min, max, &v, d);
+    const int rc = sn_gguf_get_u64(g, sn_tower_key(g, name, key), min, max, &v, d);
     if (rc == 0) *out = (uint32_t)v;
     return rc;
 }
 
-static int need_u32(const struct sn_gguf *g, const char *key, uint32_t min, uint32_t max,
-                    uint32_t *out, struct sn_diag *d)
+static int opt_u32(const struct sn_gguf *g, const char *name, uint32_t min, uint32_t max,
+                   uint32_t *out, struct sn_diag *d)
 {
-    uint64_t v;
-    const int rc = sn_gguf_get_u64(g, key, min, max, &v, d);
-    if (rc == 0) *out = (uint32_t)v;
-    return rc;
+    char key[SN_TOWER_KEY];
+    return sn_gguf_find(g, sn_tower_key(g, name, key)) ? need_u32(g, name, min, max, out, d) : 0;
 }
 
 static int opt_bool(const struct sn_gguf *g, const char *key, bool *out, struct sn_diag *d)
@@ -69,19 +69,26 @@ static int unknown_family(const struct sn_gguf *g, const char *s, size_t n, stru
     return rc;
 }
 
-static int find_family(const struct sn_gguf *g, struct sn_vision_hparams *h, struct sn_diag *d)
+/* What the file calls its family. */
+static int family_name(const struct sn_gguf *g, const char **s, size_t *n, struct sn_diag *d)
 {
     bool here = false;
-    const char *s;
-    size_t n;
-    int rc = opt_bool(g, "clip.has_vision_encoder", &here, d);
+    if (sn_tower_within(g)) return sn_gguf_get_string(g, "general.architecture", s, n, d);
+    const int rc = opt_bool(g, "clip.has_vision_encoder", &here, d);
     if (rc < 0) return rc;
     if (!here)
         return sn_fail(d, SN_ENOENT, "%s: holds no vision tower (clip.has_vision_encoder)",
                        sn_gguf_name(g));
     const char *key = "clip.vision.projector_type";
     if (!sn_gguf_find(g, key)) key = "clip.projector_type";
-    rc = sn_gguf_get_string(g, key, &s, &n, d);
+    return sn_gguf_get_string(g, key, s, n, d);
+}
+
+static int find_family(const struct sn_gguf *g, struct sn_vision_hparams *h, struct sn_diag *d)
+{
+    const char *s;
+    size_t n;
+    const int rc = family_name(g, &s, &n, d);
     if (rc < 0) return rc;
     for (size_t i = 0; i < SN_COUNT(families); i++)
         if (strlen(families[i].name) == n && !memcmp(families[i].name, s, n)) {
@@ -95,14 +102,14 @@ static int find_family(const struct sn_gguf *g, struct sn_vision_hparams *h, str
 
 static int read_sizes(const struct sn_gguf *g, struct sn_vision_hparams *h, struct sn_diag *d)
 {
-    int rc = need_u32(g, "clip.vision.block_count", 1, LAYERS_MAX, &h->n_layers, d);
-    if (rc == 0) rc = need_u32(g, "clip.vision.embedding_length", 1, EMBD_MAX, &h->n_embd, d);
-    if (rc == 0) rc = need_u32(g, "clip.vision.attention.head_count", 1, HEADS_MAX, &h->n_heads, d);
-    if (rc == 0) rc = need_u32(g, "clip.vision.image_size", 1, IMAGE_MAX, &h->image_size, d);
-    if (rc == 0) rc = need_u32(g, "clip.vision.patch_size", 1, PATCH_MAX, &h->patch, d);
+    int rc = need_u32(g, "block_count", 1, LAYERS_MAX, &h->n_layers, d);
+    if (rc == 0) rc = need_u32(g, "embedding_length", 1, EMBD_MAX, &h->n_embd, d);
+    if (rc == 0) rc = need_u32(g, "attention.head_count", 1, HEADS_MAX, &h->n_heads, d);
+    if (rc == 0) rc = need_u32(g, "image_size", 1, IMAGE_MAX, &h->image_size, d);
+    if (rc == 0) rc = need_u32(g, "patch_size", 1, PATCH_MAX, &h->patch, d);
     if (rc < 0) return rc;
     h->head = h->n_embd / h->n_heads;
-    rc = opt_u32(g, "clip.vision.attention.head_dim", 1, HEAD_MAX, &h->head, d);
+    rc = opt_u32(g, "attention.head_dim", 1, HEAD_MAX, &h->head, d);
     if (rc == 0 && (!h->head || h->head > HEAD_MAX))
         rc = sn_fail(d, SN_ELIMIT, "%s: %u heads in %u", sn_gguf_name(g), h->n_heads, h->n_embd);
     if (rc == 0 && h->family->rope != SN_VISION_ROPE_NONE && h->head % 4)
@@ -110,7 +117,7 @@ static int read_sizes(const struct sn_gguf *g, struct sn_vision_hparams *h, stru
                      h->head);
     if (rc < 0) return rc;
     uint32_t n_kv_heads = h->n_heads;
-    rc = opt_u32(g, "clip.vision.attention.head_count_kv", 1, HEADS_MAX, &n_kv_heads, d);
+    rc = opt_u32(g, "attention.head_count_kv", 1, HEADS_MAX, &n_kv_heads, d);
     if (rc == 0 && n_kv_heads != h->n_heads)
         rc = sn_fail(d, SN_EUNSUPPORTED, "%s: %u key/value heads for %u in a vision tower",
                      sn_gguf_name(g), n_kv_heads, h->n_heads);
@@ -119,11 +126,13 @@ static int read_sizes(const struct sn_gguf *g, struct sn_vision_hparams *h, stru
 
 static int read_activation(const struct sn_gguf *g, struct sn_vision_hparams *h, struct sn_diag *d)
 {
-    bool gelu = false, silu = false;
+    bool gelu = h->family->gelu, silu = false;
     double eps = 1e-5;
+    char key[SN_TOWER_KEY];
     int rc = opt_bool(g, "clip.use_gelu", &gelu, d);
     if (rc == 0) rc = opt_bool(g, "clip.use_silu", &silu, d);
-    if (rc == 0) rc = sn_gguf_get_f64(g, "clip.vision.attention.layer_norm_epsilon", 0, 1, &eps, d);
+    if (rc == 0)
+        rc = sn_gguf_get_f64(g, sn_tower_key(g, "attention.layer_norm_epsilon", key), 0, 1, &eps, d);
     if (rc < 0) return rc;
     h->eps = (float)eps;
     h->act = silu ? SN_ACT_SILU : gelu ? SN_ACT_GELU_TANH : SN_ACT_QUICK_GELU;
@@ -156,14 +165,48 @@ static int read_depth(const struct sn_gguf *g, struct sn_vision_hparams *h, stru
     return 0;
 }
 
+/* Which layers' states are handed on beside the last one's. */
+static int read_kept(const struct sn_gguf *g, struct sn_vision_hparams *h, struct sn_diag *d)
+{
+    char key[SN_TOWER_KEY];
+    const struct sn_gguf_value *v;
+    const int rc = sn_gguf_get_array(g, sn_tower_key(g, "intermediate_layers_indices", key), SN_GGUF_I64,
+                                     &v, d);
+    if (rc < 0) return rc;
+    if (v->count > SN_VISION_KEPT_MAX)
+        return sn_fail(d, SN_ELIMIT, "%s: %s names %llu layers, over %d", sn_gguf_name(g), key,
+                       (unsigned long long)v->count, SN_VISION_KEPT_MAX);
+    for (uint64_t i = 0; i < v->count; i++) {
+        const int64_t layer = sn_gguf_at_i64(v, i);
+        if (layer < 0 || layer >= (int64_t)h->n_local)
+            return sn_fail(d, SN_EFORMAT, "%s: %s names layer %lld of %u", sn_gguf_name(g), key,
+                           (long long)layer, h->n_local);
+        h->kept[h->n_kept++] = (uint32_t)layer;
+    }
+    return 0;
+}
+
+/* Llama 3.2 Vision: all tiles of a picture together, in layers of two sorts. */
+static int read_tiles(const struct sn_gguf *g, struct sn_vision_hparams *h, struct sn_diag *d)
+{
+    uint32_t n_global = 0;
+    h->n_local = h->n_layers;
+    if (!h->family->tiles) return 0;
+    int rc = need_u32(g, "max_num_tiles", 1, TILES_MAX, &h->n_tiles, d);
+    if (rc == 0) rc = need_u32(g, "global.block_count", 0, LAYERS_MAX, &n_global, d);
+    if (rc == 0) rc = read_kept(g, h, d);
+    h->n_layers += n_global;
+    return rc;
+}
+
 /* Qwen2.5-VL: a period or a list of layers that see everything; the window's side is in pixels. */
 static int read_windows(const struct sn_gguf *g, struct sn_vision_hparams *h, struct sn_diag *d)
 {
     const char *const key = "clip.vision.wa_layer_indexes";
     uint32_t pixels = 8 * h->patch;
     if (!h->family->windows) return 0;
-    int rc = opt_u32(g, "clip.vision.window_size", 1, WINDOW_MAX, &pixels, d);
-    if (rc == 0) rc = opt_u32(g, "clip.vision.n_wa_pattern", 0, LAYERS_MAX, &h->full_period, d);
+    int rc = opt_u32(g, "window_size", 1, WINDOW_MAX, &pixels, d);
+    if (rc == 0) rc = opt_u32(g, "n_wa_pattern", 0, LAYERS_MAX, &h->full_period, d);
     if (rc < 0) return rc;
     h->window = pixels / h->patch;
     if (!h->window)
@@ -184,6 +227,7 @@ static int read_windows(const struct sn_gguf *g, struct sn_vision_hparams *h, st
 
 bool sn_vision_layer_is_full(const struct sn_vision_hparams *h, uint32_t layer)
 {
+    if (h->n_tiles) return false; /* who sees whom the grid says */
     if (!h->window || h->full_layers[layer / 64] >> layer % 64 & 1) return true;
     return h->full_period && (layer + 1) % h->full_period == 0;
 }
@@ -216,6 +260,15 @@ static int read_parts(const struct sn_gguf *g, struct sn_vision_hparams *h, stru
     return 0;
 }
 
+/* Tiles are squares of patches, and each has a class token. */
+static int check_tiles(const struct sn_gguf *g, const struct sn_vision_hparams *h, struct sn_diag *d)
+{
+    const uint32_t side = h->image_size / h->patch;
+    if (!h->n_tiles || (h->class_token && h->n_positions == side * side)) return 0;
+    return sn_fail(d, SN_EFORMAT, "%s: %u positions%s for tiles of %u x %u patches", sn_gguf_name(g),
+                   h->n_positions, h->class_token ? "" : " without a class token", side, side);
+}
+
 int sn_vision_hparams_read(const struct sn_gguf *g, struct sn_vision_hparams *h, struct sn_diag *d)
 {
     *h = (struct sn_vision_hparams){.theta = 10000};
@@ -224,7 +277,9 @@ int sn_vision_hparams_read(const struct sn_gguf *g, struct sn_vision_hparams *h,
     if (rc == 0) rc = read_activation(g, h, d);
     if (rc == 0) rc = read_windows(g, h, d);
     if (rc == 0) rc = read_depth(g, h, d);
+    if (rc == 0) rc = read_tiles(g, h, d);
     if (rc == 0) rc = read_mlp(g, h, d);
     if (rc == 0) rc = read_parts(g, h, d);
+    if (rc == 0) rc = check_tiles(g, h, d);
     return rc;
 }

@@ -2,6 +2,8 @@
 #include "config.h"
 #include "encoders/vision_impl.h"
 
+#include <stdio.h>
+
 #include "base/mem.h"
 #include "model/gguf.h"
 
@@ -28,6 +30,16 @@ static int load_patches(const struct sn_taker *t, const struct sn_vision_hparams
     return rc;
 }
 
+/* A file may have a number that all positions are to be multiplied by. */
+static int scale_positions(const struct sn_taker *t, float *table, size_t n)
+{
+    float *gate = NULL;
+    const int rc = sn_take_floats(t, 1, false, &gate, "v.position_embd.gate");
+    for (size_t i = 0; gate && i < n; i++) table[i] *= gate[0];
+    sn_free(gate);
+    return rc;
+}
+
 /* The table's first row is the class token's; its sum with the token is all that is ever used. */
 static int load_positions(const struct sn_taker *t, const struct sn_vision_hparams *h,
                           struct sn_vision_weights *w)
@@ -39,6 +51,7 @@ static int load_positions(const struct sn_taker *t, const struct sn_vision_hpara
     if (rc < 0 || !h->n_positions) return rc;
     rc = sn_take_floats(t, (h->n_positions + n_class) * e, true, &table, "v.position_embd.weight");
     w->positions = table;
+    if (rc == 0) rc = scale_positions(t, table, (h->n_positions + n_class) * e);
     if (rc < 0 || !n_class) return rc;
     for (size_t i = 0; i < e; i++) w->class_row[i] += table[i];
     for (size_t i = 0; i < h->n_positions * e; i++) table[i] = table[i + e];
@@ -54,52 +67,72 @@ static int load_norm(const struct sn_taker *t, size_t n, bool need, float **weig
 
 /* --- layers --- */
 
-static int load_qkv(const struct sn_taker *t, const struct sn_vision_hparams *h, unsigned i,
+static int load_qkv(const struct sn_taker *t, const struct sn_vision_hparams *h, const char *at,
                     struct sn_vision_layer *y)
 {
     const size_t e = h->n_embd, n = (size_t)h->n_heads * h->head;
     struct sn_linear *const parts[] = {&y->q, &y->k, &y->v};
     int rc = 0;
-    if (sn_take_find(t, "v.blk.%u.attn_qkv.weight", i)) {
+    if (sn_take_find(t, "%s.attn_qkv.weight", at)) {
         for (size_t p = 0; p < 3 && rc == 0; p++)
             rc = sn_take_rows(t, &(struct sn_take_part){3 * n, p * n, n, e}, parts[p],
-                              "v.blk.%u.attn_qkv", i);
+                              "%s.attn_qkv", at);
         return rc;
     }
-    rc = sn_take_linear(t, n, e, &y->q, "v.blk.%u.attn_q", i);
-    if (rc == 0) rc = sn_take_linear(t, n, e, &y->k, "v.blk.%u.attn_k", i);
-    if (rc == 0) rc = sn_take_linear(t, n, e, &y->v, "v.blk.%u.attn_v", i);
+    rc = sn_take_linear(t, n, e, &y->q, "%s.attn_q", at);
+    if (rc == 0) rc = sn_take_linear(t, n, e, &y->k, "%s.attn_k", at);
+    if (rc == 0) rc = sn_take_linear(t, n, e, &y->v, "%s.attn_v", at);
     return rc;
 }
 
 /* Old converters of several families gave up and down each other's names. */
-static int load_mlp(const struct sn_taker *t, const struct sn_vision_hparams *h, unsigned i,
+static int load_mlp(const struct sn_taker *t, const struct sn_vision_hparams *h, const char *at,
                     struct sn_vision_layer *y)
 {
     const size_t e = h->n_embd, f = h->n_ff;
-    const struct sn_gguf_tensor *up = sn_take_find(t, "v.blk.%u.ffn_up.weight", i);
+    const struct sn_gguf_tensor *up = sn_take_find(t, "%s.ffn_up.weight", at);
     const bool swapped = up && up->ne[0] == f && up->ne[1] == e && e != f;
-    int rc = sn_take_linear(t, f, e, &y->up, swapped ? "v.blk.%u.ffn_down" : "v.blk.%u.ffn_up", i);
+    int rc = sn_take_linear(t, f, e, &y->up, swapped ? "%s.ffn_down" : "%s.ffn_up", at);
     if (rc == 0)
-        rc = sn_take_linear(t, e, f, &y->down, swapped ? "v.blk.%u.ffn_up" : "v.blk.%u.ffn_down", i);
-    if (rc == 0 && h->gated) rc = sn_take_linear(t, f, e, &y->gate, "v.blk.%u.ffn_gate", i);
+        rc = sn_take_linear(t, e, f, &y->down, swapped ? "%s.ffn_up" : "%s.ffn_down", at);
+    if (rc == 0 && h->gated) rc = sn_take_linear(t, f, e, &y->gate, "%s.ffn_gate", at);
     return rc;
 }
 
-static int load_layer(const struct sn_taker *t, const struct sn_vision_hparams *h, unsigned i,
+/* A number by which the whole branch is multiplied, as a layer scale. */
+static int load_gate(const struct sn_taker *t, size_t n, float **scale, const char *at, const char *name)
+{
+    float *gate = NULL;
+    int rc = sn_take_floats(t, 1, false, &gate, "%s.%s", at, name);
+    if (rc < 0 || !gate) return rc;
+    float *all = sn_malloc_array(n, sizeof *all);
+    for (size_t i = 0; all && i < n; i++) all[i] = gate[0];
+    *scale = all ? sn_device_alloc(t->dev, n * sizeof *all) : NULL;
+    if (*scale)
+        sn_device_upload(t->dev, *scale, all, n * sizeof *all);
+    else
+        rc = sn_fail(t->d, SN_ENOMEM, "vision: %s.%s", at, name);
+    sn_free(all);
+    sn_free(gate);
+    return rc;
+}
+
+static int load_layer(const struct sn_taker *t, const struct sn_vision_hparams *h, const char *at,
                       struct sn_vision_layer *y)
 {
     const size_t e = h->n_embd;
-    int rc = sn_take_vector(t, e, true, &y->ln1, "v.blk.%u.ln1.weight", i);
-    if (rc == 0) rc = sn_take_vector(t, e, false, &y->ln1_bias, "v.blk.%u.ln1.bias", i);
-    if (rc == 0) rc = sn_take_vector(t, e, true, &y->ln2, "v.blk.%u.ln2.weight", i);
-    if (rc == 0) rc = sn_take_vector(t, e, false, &y->ln2_bias, "v.blk.%u.ln2.bias", i);
-    if (rc == 0) rc = sn_take_vector(t, e, false, &y->scale1, "v.blk.%u.ls1.weight", i);
-    if (rc == 0) rc = sn_take_vector(t, e, false, &y->scale2, "v.blk.%u.ls2.weight", i);
-    if (rc == 0) rc = load_qkv(t, h, i, y);
+    int rc = sn_take_vector(t, e, true, &y->ln1, "%s.ln1.weight", at);
+    if (rc == 0) rc = sn_take_vector(t, e, false, &y->ln1_bias, "%s.ln1.bias", at);
+    if (rc == 0) rc = sn_take_vector(t, e, true, &y->ln2, "%s.ln2.weight", at);
+    if (rc == 0) rc = sn_take_vector(t, e, false, &y->ln2_bias, "%s.ln2.bias", at);
+    if (rc == 0) rc = sn_take_vector(t, e, false, &y->scale1, "%s.ls1.weight", at);
+    if (rc == 0) rc = sn_take_vector(t, e, false, &y->scale2, "%s.ls2.weight", at);
+    if (rc == 0 && !y->scale1) rc = load_gate(t, e, &y->scale1, at, "attn_gate");
+    if (rc == 0 && !y->scale2) rc = load_gate(t, e, &y->scale2, at, "ffn_gate");
+    if (rc == 0) rc = load_qkv(t, h, at, y);
     if (rc == 0)
-        rc = sn_take_linear(t, e, (size_t)h->n_heads * h->head, &y->o, "v.blk.%u.attn_out", i);
-    if (rc == 0) rc = load_mlp(t, h, i, y);
+        rc = sn_take_linear(t, e, (size_t)h->n_heads * h->head, &y->o, "%s.attn_out", at);
+    if (rc == 0) rc = load_mlp(t, h, at, y);
     return rc;
 }
 
@@ -115,7 +148,13 @@ int sn_vision_weights_load(struct sn_device *dev, const struct sn_gguf *g,
     if (rc == 0) rc = load_norm(&t, h->n_embd, false, &w->pre_norm, &w->pre_bias, "v.pre_ln");
     if (rc == 0 && !h->family->no_post_norm)
         rc = load_norm(&t, h->n_embd, false, &w->post_norm, &w->post_bias, "v.post_ln");
-    for (unsigned i = 0; i < h->n_layers && rc == 0; i++) rc = load_layer(&t, h, i, &w->layers[i]);
+    if (rc == 0) rc = sn_tile_tables_load(&t, h, w);
+    for (unsigned i = 0; i < h->n_layers && rc == 0; i++) {
+        char at[32];
+        const bool local = i < h->n_local;
+        snprintf(at, sizeof at, local ? "v.blk.%u" : "v.global.blk.%u", local ? i : i - h->n_local);
+        rc = load_layer(&t, h, at, &w->layers[i]);
+    }
     return rc;
 }
 
@@ -147,6 +186,7 @@ void sn_vision_weights_fini(struct sn_device *dev, const struct sn_vision_hparam
     sn_linear_fini(dev, &w->later);
     sn_free(w->class_row);
     sn_free(w->positions);
+    sn_tile_tables_fini(w);
     release(dev, w->pre_norm);
     release(dev, w->pre_bias);
     release(dev, w->post_norm);

@@ -124,6 +124,74 @@ static int put_place(struct sn_fusing *w)
     return 0;
 }
 
+/* --- media that are looked at --- */
+
+static int put_look(struct sn_fusing *w, struct sn_look look)
+{
+    struct sn_prompt *p = w->out;
+    void *list = p->looks;
+    if (!sn_grow(&list, &w->cap_looks, p->n_looks + 1, sizeof *p->looks)) return no_memory(w);
+    p->looks = list;
+    p->looks[p->n_looks++] = look;
+    return 0;
+}
+
+/* The id of a text that is one token. */
+static int one_token(struct sn_fusing *w, const char *s, int32_t *id)
+{
+    struct sn_ids ids = {0};
+    int rc = sn_tokenizer_encode(w->f->tokenizer, s, strlen(s), SN_TOK_SPECIAL, &ids, w->d);
+    if (rc == 0 && ids.n != 1) rc = sn_fail(w->d, SN_EFORMAT, "fusion: the vocabulary has no token %s", s);
+    if (rc == 0) *id = ids.v[0];
+    sn_ids_fini(&ids);
+    return rc;
+}
+
+/* The key of a memory holds those of all its media, in order; one that is not known makes it unknown. */
+static int add_to_memory_key(struct sn_fusing *w)
+{
+    struct sn_prompt *p = w->out;
+    const struct sn_digest *key = w->medium->key;
+    const uint64_t n_rows = sn_views_rows(&w->medium->views);
+    struct sn_sha256 *h = NULL;
+    w->nameless |= !key || !sn_digest_known(key);
+    if (w->nameless) {
+        p->memory_key = (struct sn_digest){0};
+        return 0;
+    }
+    int rc = sn_sha256_new(&h, w->d);
+    if (rc == 0) rc = sn_sha256_field(h, "before", &p->memory_key, sizeof p->memory_key, w->d);
+    if (rc == 0) rc = sn_sha256_field(h, "medium", key, sizeof *key, w->d);
+    if (rc == 0) rc = sn_sha256_field(h, "rows", &n_rows, sizeof n_rows, w->d);
+    if (rc == 0) rc = sn_sha256_digest(h, &p->memory_key, w->d);
+    sn_sha256_free(&h);
+    return rc;
+}
+
+/* The beginning token stands behind media that come before all text: so does transformers' processor. */
+int sn_fusing_look(struct sn_fusing *w, const char *token)
+{
+    struct sn_prompt *p = w->out;
+    const struct sn_views *v = &w->medium->views;
+    int32_t id = 0;
+    int rc = one_token(w, token, &id);
+    if (rc == 0 && (w->begun || w->text.len)) rc = flush(w);
+    const size_t start = w->ids.n;
+    if (rc == 0) rc = put_text_token(w, id);
+    if (rc == 0 && !p->n_looks && start) rc = put_look(w, (struct sn_look){0});
+    if (rc < 0) return rc;
+    struct sn_look look = {start, w->present, sn_views_present_rows(v)};
+    const struct sn_look *last = p->n_looks ? &p->looks[p->n_looks - 1] : NULL;
+    if (last && last->n && last->start + 1 == start) {
+        look.row = last->row;
+        look.n += last->n;
+    }
+    w->present += sn_views_present_rows(v);
+    p->n_memory += sn_views_rows(v);
+    rc = add_to_memory_key(w);
+    return rc < 0 ? rc : put_look(w, look);
+}
+
 static int put_medium(struct sn_fusing *w, const struct sn_medium *m)
 {
     const struct sn_marks *k = sn_marks_find(m->kind);
@@ -190,22 +258,43 @@ static int put_text_and_media(struct sn_fusing *w, const char *marker, size_t n_
     return rc < 0 ? rc : flush(w);
 }
 
+/* Rows [row0, row0 + n) of a medium to `to`, which then is behind them. */
+static float *copy_part(const struct sn_medium *m, size_t row0, size_t n, size_t width, float *to)
+{
+    if (n) memcpy(to, m->rows + row0 * width, n * width * sizeof *to);
+    return to + n * width;
+}
+
+/* In the memory what is meant to be seen stands before all else, so that tokens see one run of rows. */
+static void copy_media(const struct sn_fuse *f, float *rows, float *memory)
+{
+    for (size_t i = 0; i < f->n_media; i++) {
+        const struct sn_medium *m = &f->media[i];
+        if (sn_fuse_remembers(m->kind))
+            memory = copy_part(m, 0, sn_views_present_rows(&m->views), f->width, memory);
+        else
+            rows = copy_part(m, 0, sn_views_rows(&m->views), f->width, rows);
+    }
+    for (size_t i = 0; i < f->n_media; i++) {
+        const struct sn_medium *m = &f->media[i];
+        const size_t present = sn_views_present_rows(&m->views);
+        if (sn_fuse_remembers(m->kind))
+            memory = copy_part(m, present, sn_views_rows(&m->views) - present, f->width, memory);
+    }
+}
+
 static int copy_rows(struct sn_fusing *w)
 {
     const struct sn_fuse *f = w->f;
     struct sn_prompt *p = w->out;
-    size_t done = 0;
-    bool here = p->n_rows > 0;
-    for (size_t i = 0; i < f->n_media; i++) here = here && f->media[i].rows;
     p->width = f->width;
-    if (!here) return 0;
-    p->rows = sn_malloc_array(p->n_rows, p->width * sizeof *p->rows);
-    if (!p->rows) return sn_fail(w->d, SN_ENOMEM, "fusion: %zu rows of %zu", p->n_rows, p->width);
-    for (size_t i = 0; i < f->n_media; i++) {
-        const size_t n = sn_views_rows(&f->media[i].views) * p->width;
-        memcpy(p->rows + done, f->media[i].rows, n * sizeof *p->rows);
-        done += n;
-    }
+    for (size_t i = 0; i < f->n_media; i++)
+        if (!f->media[i].rows) return 0;
+    if (p->n_rows) p->rows = sn_malloc_array(p->n_rows, p->width * sizeof *p->rows);
+    if (p->n_memory) p->memory = sn_malloc_array(p->n_memory, p->width * sizeof *p->memory);
+    if ((p->n_rows && !p->rows) || (p->n_memory && !p->memory))
+        return sn_fail(w->d, SN_ENOMEM, "fusion: %zu rows of %zu", p->n_rows + p->n_memory, p->width);
+    copy_media(f, p->rows, p->memory);
     return 0;
 }
 

@@ -3,7 +3,8 @@
 /* Where the senses meet the text: a prompt with markers and the projected features of its media become
  * one sequence of tokens and rows, with each family's own tokens around a medium exactly as its
  * processor in Hugging Face's transformers puts them, the positions of M-RoPE, and the spans of those
- * models whose image tokens see each other. */
+ * models whose image tokens see each other; or, for models with cross-attention, a
+ * memory of rows and what each token sees of it. */
 
 #include "base/diag.h"
 #include "base/media.h"
@@ -55,6 +56,8 @@ int sn_fuse(const struct sn_fuse *f, struct sn_prompt *out, struct sn_diag *d);
 /* What the chat templates of models with a projector of this kind put where a medium stands; NULL:
  * media of this kind cannot stand in a prompt. */
 const char *sn_fuse_placeholder(const char *kind);
+/* Rows of media of this kind do not stand among the tokens but become a memory for cross-attention. */
+bool sn_fuse_remembers(const char *kind);
 /* How often `marker` stands in the text, not counting where it is plain. */
 size_t sn_fuse_count(const char *text, const uint8_t *plain, size_t n, const char *marker);
 

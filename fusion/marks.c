@@ -136,6 +136,13 @@ static int lay_smolvlm_video(struct sn_fusing *w, const struct sn_medium *m)
     return rc < 0 ? rc : sn_fusing_text(w, "\n\n");
 }
 
+/* Llama 3.2 Vision: one token, whatever the picture. */
+static int lay_mllama(struct sn_fusing *w, const struct sn_medium *m)
+{
+    (void)m;
+    return sn_fusing_look(w, "<|image|>");
+}
+
 static const struct sn_marks marks[] = {
     {.kind = "mlp", .placeholder = "<image>", .lay = lay_views},
     {.kind = "idefics3", .placeholder = "<image>", .lay = lay_idefics3, .lay_video = lay_smolvlm_video},
@@ -151,6 +158,7 @@ static const struct sn_marks marks[] = {
     {.kind = "internvl", .placeholder = "<IMG_CONTEXT>", .before = "<img>", .after = "</img>",
      .lay = lay_views},
     {.kind = "idefics2", .placeholder = "<image>", .lay = lay_idefics2},
+    {.kind = "mllama", .placeholder = "<|image|>", .lay = lay_mllama, .remembered = true},
     {.kind = "ultravox", .placeholder = "<|audio|>", .lay = lay_views},
     {.kind = "voxtral", .placeholder = "[BEGIN_AUDIO][AUDIO]", .before = "[BEGIN_AUDIO]", .lay = lay_views},
     {.kind = "qwen2a", .placeholder = "<|audio_bos|><|AUDIO|><|audio_eos|>",
@@ -174,4 +182,10 @@ bool sn_fuse_takes_video(const char *kind)
 {
     const struct sn_marks *m = sn_marks_find(kind);
     return m && m->lay_video;
+}
+
+bool sn_fuse_remembers(const char *kind)
+{
+    const struct sn_marks *m = sn_marks_find(kind);
+    return m && m->remembered;
 }

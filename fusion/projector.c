@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/strbuf.h"
 #include "model/gguf.h"
+#include "model/tower.h"
 
 enum { WIDTH_MAX = 1 << 17, ROWS_MAX = 1 << 22 };
 
@@ -252,14 +253,22 @@ static int unknown_kind(const struct sn_gguf *g, const char *s, size_t n, struct
     return rc;
 }
 
+static int kind_name(const struct sn_gguf *g, enum sn_sense sense, const char **s, size_t *n,
+                     struct sn_diag *d)
+{
+    const bool sight = sense == SN_SENSE_SIGHT;
+    if (sight && sn_tower_within(g)) return sn_gguf_get_string(g, "general.architecture", s, n, d);
+    const char *key = sight ? "clip.vision.projector_type" : "clip.audio.projector_type";
+    if (!sn_gguf_find(g, key)) key = "clip.projector_type";
+    return sn_gguf_get_string(g, key, s, n, d);
+}
+
 static int find_kind(const struct sn_gguf *g, enum sn_sense sense, struct sn_projector *p,
                      struct sn_diag *d)
 {
-    const char *key = sense == SN_SENSE_SIGHT ? "clip.vision.projector_type" : "clip.audio.projector_type";
     const char *s;
     size_t n;
-    if (!sn_gguf_find(g, key)) key = "clip.projector_type";
-    const int rc = sn_gguf_get_string(g, key, &s, &n, d);
+    const int rc = kind_name(g, sense, &s, &n, d);
     if (rc < 0) return rc;
     for (size_t i = 0; i < sn_n_projector_kinds; i++) {
         const struct sn_projector_kind *k = &sn_projector_kinds[i];
@@ -270,15 +279,24 @@ static int find_kind(const struct sn_gguf *g, enum sn_sense sense, struct sn_pro
     return unknown_kind(g, s, n, d);
 }
 
+const char *sn_projector_file_kind(const struct sn_gguf *file, enum sn_sense sense)
+{
+    struct sn_projector p = {0};
+    return find_kind(file, sense, &p, NULL) < 0 ? NULL : p.kind->name;
+}
+
+/* The widths as the keys say them, for kinds that do not know better. */
 static int read_sizes(const struct sn_gguf *g, enum sn_sense sense, struct sn_projector *p,
                       struct sn_diag *d)
 {
     const bool sight = sense == SN_SENSE_SIGHT;
     uint64_t in = 0, out = 0;
     double eps = 1e-5;
-    int rc = sn_gguf_get_u64(g, sight ? "clip.vision.embedding_length" : "clip.audio.embedding_length", 1,
+    int rc = 0;
+    if (!p->kind->own_widths)
+        rc = sn_gguf_get_u64(g, sight ? "clip.vision.embedding_length" : "clip.audio.embedding_length", 1,
                              WIDTH_MAX, &in, d);
-    if (rc == 0)
+    if (rc == 0 && !p->kind->own_widths)
         rc = sn_gguf_get_u64(g, sight ? "clip.vision.projection_dim" : "clip.audio.projection_dim", 1,
                              WIDTH_MAX, &out, d);
     const char *const key = sight ? "clip.vision.attention.layer_norm_epsilon"

@@ -21,6 +21,8 @@ int sn_projector_file_stack(const struct sn_gguf *file, uint32_t *n_rows, const 
                             struct sn_diag *d);
 void sn_projector_free(struct sn_projector **pp);
 
+/* The kind of the file's projector, without loading it: what estimates need. NULL: none that is known. */
+const char *sn_projector_file_kind(const struct sn_gguf *file, enum sn_sense sense);
 const char *sn_projector_kind(const struct sn_projector *p);  /* "mlp", "idefics3", ... */
 uint32_t sn_projector_width_in(const struct sn_projector *p); /* columns that it takes */
 uint32_t sn_projector_width(const struct sn_projector *p);    /* columns that it gives: the decoder's */

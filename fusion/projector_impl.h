@@ -31,6 +31,7 @@ struct sn_projector_kind {
     const char *name;
     enum sn_sense sense;
     int (*load)(const struct sn_taker *t, struct sn_projector *p);
+    bool own_widths; /* load() sets the widths, by the tensors */
 };
 /* Rows of sound that become one. */
 int sn_projector_stack(const struct sn_gguf *file, const struct sn_projector_kind *kind, uint32_t *out,

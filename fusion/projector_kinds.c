@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "model/gguf.h"
 
-enum { SIDE_MAX = 16 };
+enum { SIDE_MAX = 16, WIDTH_MAX = 1 << 17 };
 
 static int file_side(const struct sn_gguf *file, const char *key, uint32_t fallback, uint32_t *out,
                      struct sn_diag *d)
@@ -154,6 +154,19 @@ static int load_idefics2(const struct sn_taker *t, struct sn_projector *p)
     return sn_resampler_open(t, p->width_in, p->width, &p->resampler);
 }
 
+/* Rows of several layers' states side by side: how many its only tensor says. */
+static int load_mllama(const struct sn_taker *t, struct sn_projector *p)
+{
+    const struct sn_gguf_tensor *x = sn_take_find(t, "mm.0.weight");
+    if (!x) return sn_fail(t->d, SN_ENOENT, "%s: no tensor mm.0.weight", sn_gguf_name(t->file));
+    if (x->ne[0] > WIDTH_MAX || x->ne[1] > WIDTH_MAX || x->ne[2] != 1 || x->ne[3] != 1)
+        return sn_fail(t->d, SN_ELIMIT, "%s: tensor %s is %llu x %llu, over %d", sn_gguf_name(t->file),
+                       x->name, (unsigned long long)x->ne[0], (unsigned long long)x->ne[1], WIDTH_MAX);
+    p->width_in = (uint32_t)x->ne[0];
+    p->width = (uint32_t)x->ne[1];
+    return sn_take_linear(t, p->width, p->width_in, &p->first, "mm.0");
+}
+
 /* --- hearing --- */
 
 int sn_projector_stack(const struct sn_gguf *file, const struct sn_projector_kind *kind, uint32_t *out,
@@ -198,16 +211,17 @@ static int load_qwen2audio(const struct sn_taker *t, struct sn_projector *p)
 }
 
 const struct sn_projector_kind sn_projector_kinds[] = {
-    {"mlp", SN_SENSE_SIGHT, load_llava},
-    {"idefics3", SN_SENSE_SIGHT, load_idefics3},
-    {"gemma3", SN_SENSE_SIGHT, load_gemma3},
-    {"qwen2vl_merger", SN_SENSE_SIGHT, load_qwen2vl},
-    {"qwen2.5vl_merger", SN_SENSE_SIGHT, load_qwen25vl},
-    {"pixtral", SN_SENSE_SIGHT, load_pixtral},
-    {"internvl", SN_SENSE_SIGHT, load_internvl},
-    {"idefics2", SN_SENSE_SIGHT, load_idefics2},
-    {"ultravox", SN_SENSE_HEARING, load_ultravox},
-    {"voxtral", SN_SENSE_HEARING, load_voxtral},
-    {"qwen2a", SN_SENSE_HEARING, load_qwen2audio},
+    {"mlp", SN_SENSE_SIGHT, load_llava, false},
+    {"idefics3", SN_SENSE_SIGHT, load_idefics3, false},
+    {"gemma3", SN_SENSE_SIGHT, load_gemma3, false},
+    {"qwen2vl_merger", SN_SENSE_SIGHT, load_qwen2vl, false},
+    {"qwen2.5vl_merger", SN_SENSE_SIGHT, load_qwen25vl, false},
+    {"pixtral", SN_SENSE_SIGHT, load_pixtral, false},
+    {"internvl", SN_SENSE_SIGHT, load_internvl, false},
+    {"idefics2", SN_SENSE_SIGHT, load_idefics2, false},
+    {"mllama", SN_SENSE_SIGHT, load_mllama, true},
+    {"ultravox", SN_SENSE_HEARING, load_ultravox, false},
+    {"voxtral", SN_SENSE_HEARING, load_voxtral, false},
+    {"qwen2a", SN_SENSE_HEARING, load_qwen2audio, false},
 };
 const size_t sn_n_projector_kinds = SN_COUNT(sn_projector_kinds);

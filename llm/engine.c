@@ -126,12 +126,10 @@ static bool new_rows(struct sn_rows *r, size_t n)
     r->pos = sn_malloc_array(n, sizeof *r->pos);
     r->hi = sn_malloc_array(n, sizeof *r->hi);
     r->at = sn_malloc_array(n, sizeof *r->at);
-    r->memory_pages = sn_malloc_array(n, sizeof *r->memory_pages);
-    r->memory_hi = sn_malloc_array(n, sizeof *r->memory_hi);
     r->lo[0] = sn_malloc_array(n, sizeof *r->lo[0]);
     r->lo[1] = sn_malloc_array(n, sizeof *r->lo[1]);
-    return r->index && r->pages && r->memory_pages && r->memory_hi && r->pos && r->hi && r->at &&
-           r->lo[0] && r->lo[1];
+    return r->index && r->pages && r->pos && r->hi && r->at && r->lo[0] && r->lo[1] &&
+           sn_lookers_init(&r->lookers, n);
 }
 
 static bool new_routes(struct sn_engine *e)
@@ -199,8 +197,9 @@ static int new_cache(struct sn_engine *e, const struct sn_engine_cfg *cfg, struc
     const size_t n_pages = (n_tokens + SN_KV_PAGE - 1) / SN_KV_PAGE;
     struct sn_kv_shape *shapes = sn_calloc(h->n_layers, sizeof *shapes);
     if (!shapes) return sn_fail(d, SN_ENOMEM, "llm: %u layers", h->n_layers);
-    for (uint32_t i = 0; i < h->n_layers; i++)
-        shapes[i] = (struct sn_kv_shape){h->layers[i].n_kv_heads, h->head_k, h->head_v};
+    for (uint32_t i = 0; i < h->n_layers; i++) /* layers that attend to memories alone keep nothing */
+        shapes[i] = (struct sn_kv_shape){sn_layer_is_cross(h, i) ? 0 : h->layers[i].n_kv_heads, h->head_k,
+                                         h->head_v};
     /* a file of floats asks for exactness: halves would be its largest error by far */
     const enum sn_kv_type by_weights = e->m->w.embd->type == SN_F32 ? SN_KV_F32 : SN_KV_I16;
     const enum sn_kv_type type = cfg->kv_type == SN_KV_AUTO ? by_weights : cfg->kv_type;
@@ -268,8 +267,7 @@ static void free_rows(struct sn_rows *r)
     sn_free(r->pos);
     sn_free(r->hi);
     sn_free(r->at);
-    sn_free(r->memory_pages);
-    sn_free(r->memory_hi);
+    sn_lookers_fini(&r->lookers);
     sn_free(r->lo[0]);
     sn_free(r->lo[1]);
 }
@@ -316,5 +314,5 @@ void sn_engine_free(struct sn_engine **ep)
 }
 
 uint32_t sn_engine_n_ctx(const struct sn_engine *e) { return e->n_ctx; }
-size_t sn_engine_kv_bytes(const struct sn_engine *e) { return e->kv_bytes; }
+size_t sn_engine_kv_bytes(const struct sn_engine *e) { return e->kv_bytes + e->memories.bytes; }
 size_t sn_engine_pages_free(const struct sn_engine *e) { return e->pages.n_free; }

@@ -24,7 +24,20 @@ struct sn_seq {
     struct sn_shift *shifts; /* (n_shifts) in order */
     size_t n_shifts, cap_shifts;
     int32_t memory;       /* what it looks at; -1: nothing */
+    struct sn_digest memory_key; /* of what that was when sn_seq_remember() made it look, or not known */
+    struct sn_look *looks;/* (n_looks) in order: what its tokens see of it; none: everything */
+    size_t n_looks, cap_looks;
     int32_t replaced;     /* during a step: the shared page that its last one is a copy of; or -1 */
+};
+
+/* Those of the rows that look at a memory. */
+struct sn_lookers {
+    size_t n, n_lit;
+    int32_t *index;             /* (n) among the rows */
+    const int32_t **pages;
+    int32_t *lo, *hi;           /* rows of the memory */
+    int32_t *lit;               /* (n_lit) among the rows: those with something meant for them */
+    float *weight;              /* (n) scratch */
 };
 
 /* Rows of a piece as attention sees them. */
@@ -34,8 +47,7 @@ struct sn_rows {
     const int32_t **pages;
     int32_t *pos, *hi, *lo[2];  /* places in the cache; lo[1]: of layers with a window */
     struct sn_position *at;     /* what rope turns them by */
-    const int32_t **memory_pages; /* (n) and how many rows it has: what cross-attention sees */
-    int32_t *memory_hi;
+    struct sn_lookers lookers;
     float *q_rope[2];           /* (n, n_rot) device memory; [1]: of layers with a window */
 };
 enum { SN_GLOBAL, SN_LOCAL };
@@ -100,6 +112,9 @@ struct sn_engine {
  * -SN_ECANCELLED when *stop came true. */
 int sn_forward(struct sn_engine *e, float *logits, const volatile int *stop, struct sn_diag *d);
 
+/* RMS norm, or layer norm where the family has these (b: its bias). */
+void sn_norm_rows(struct sn_engine *e, float *y, const float *x, const float *w, const float *b,
+                  size_t n_rows);
 /* Pieces of the pass; il is the layer. Attention ends in e->a.att (out->n, n_heads * head_v). */
 void sn_linear_run(struct sn_engine *e, const struct sn_linear *w, float *y, const float *x,
                    size_t n_rows);
@@ -129,6 +144,7 @@ void sn_seq_commit(struct sn_seq *s, size_t n);
  * with `next` behind n_tokens tokens. */
 int32_t sn_seq_position(const struct sn_seq *s, size_t index);
 bool sn_seq_reserve_shift(struct sn_seq *s);
+bool sn_seq_reserve_looks(struct sn_seq *s, size_t n);
 void sn_seq_go_on(struct sn_seq *s, size_t n_tokens, int32_t next);
 void sn_seq_rollback(struct sn_engine *e, struct sn_seq *s);
 void sn_seqs_fini(struct sn_engine *e);

@@ -5,6 +5,7 @@
 
 const struct sn_family sn_families[] = {
     {.arch = "llama", .rope_interleaved = true, .norm_experts = true}, /* Llama, Mistral, Mixtral */
+    {.arch = "mllama", .rope_interleaved = true, .cross_layers = true, .extra_embd = true},
     {.arch = "mistral3", .rope_interleaved = true, .norm_experts = true},
     {.arch = "smollm3", .rope_interleaved = true, .no_rope_period = 4},
     {.arch = "granite", .rope_interleaved = true, .scales = true},

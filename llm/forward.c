@@ -21,9 +21,8 @@ void sn_linear_run(struct sn_engine *e, const struct sn_linear *w, float *y, con
     sn_matmul(e->dev, &job, 1, x, w->n_in, n_rows, w->n_in);
 }
 
-/* b: of a layer norm, which RMS norms do not have */
-static void norm(struct sn_engine *e, float *y, const float *x, const float *w, const float *b,
-                 size_t n_rows)
+void sn_norm_rows(struct sn_engine *e, float *y, const float *x, const float *w, const float *b,
+                  size_t n_rows)
 {
     const size_t n = e->m->h.n_embd;
     if (e->m->h.family->layer_norm) {
@@ -125,7 +124,7 @@ void sn_mlp_run(struct sn_engine *e, const struct sn_mlp *m, float *y, size_t n_
 static void finish_branch(struct sn_engine *e, const float *post_norm, size_t n_rows)
 {
     const struct sn_hparams *h = &e->m->h;
-    if (post_norm) norm(e, e->a.branch, e->a.branch, post_norm, NULL, n_rows);
+    if (post_norm) sn_norm_rows(e, e->a.branch, e->a.branch, post_norm, NULL, n_rows);
     if (h->residual_scale != 1) sn_scale(e->dev, e->a.branch, h->residual_scale, n_rows * h->n_embd);
 }
 
@@ -148,11 +147,28 @@ static void join_attention(struct sn_engine *e, const struct sn_rows *out)
     e->a.branch = h;
 }
 
+/* Of a layer without attention of its own the rows are picked before it. */
+static int run_cross_layer(struct sn_engine *e, uint32_t il, const struct sn_rows *out, struct sn_diag *d)
+{
+    struct sn_activations *a = &e->a;
+    const size_t n_embd = e->m->h.n_embd;
+    if (out->n < e->all.n) {
+        sn_gather(e->dev, a->branch, n_embd, a->h, n_embd, out->index, out->n, n_embd);
+        float *const h = a->h;
+        a->h = a->branch;
+        a->branch = h;
+    }
+    const int rc = sn_cross_attention(e, il, out, d);
+    if (rc == 0) sn_cross_mlp(e, il, out);
+    return rc;
+}
+
 static int run_layer(struct sn_engine *e, uint32_t il, const struct sn_rows *out, struct sn_diag *d)
 {
     const struct sn_layer *w = &e->m->w.layers[il];
     struct sn_activations *a = &e->a;
-    norm(e, a->xn, a->h, w->attn_norm, w->attn_norm_bias, e->all.n);
+    if (sn_layer_is_cross(&e->m->h, il)) return run_cross_layer(e, il, out, d);
+    sn_norm_rows(e, a->xn, a->h, w->attn_norm, w->attn_norm_bias, e->all.n);
     if (e->m->h.family->mla)
         sn_mla_attention(e, il, out);
     else
@@ -166,7 +182,7 @@ static int run_layer(struct sn_engine *e, uint32_t il, const struct sn_rows *out
         if (rc < 0) return rc;
     }
 
-    norm(e, a->xn, a->h, w->ffn_norm, w->ffn_norm_bias, out->n);
+    sn_norm_rows(e, a->xn, a->h, w->ffn_norm, w->ffn_norm_bias, out->n);
     if (e->m->h.layers[il].moe) {
         sn_moe_run(e, w, a->h, out->n);
         return 0;
@@ -228,7 +244,7 @@ static void make_logits(struct sn_engine *e, float *logits)
     const struct sn_hparams *h = &e->m->h;
     const struct sn_linear *w = &e->m->w.output;
     const size_t n_vocab = w->n_out;
-    norm(e, e->a.xn, e->a.h, e->m->w.output_norm, e->m->w.output_norm_bias, e->out.n);
+    sn_norm_rows(e, e->a.xn, e->a.h, e->m->w.output_norm, e->m->w.output_norm_bias, e->out.n);
     for (size_t i = 0, n; i < e->out.n; i += n) {
         n = sn_min(e->logit_rows, e->out.n - i);
         sn_linear_run(e, w, e->a.logits, e->a.xn + i * h->n_embd, n);

@@ -32,8 +32,11 @@ static int begin(struct run *r, size_t *n_held, struct sn_diag *d)
 {
     const struct sn_generate *g = r->g;
     *n_held = 0;
-    return g->prefix ? sn_prefix_begin(g->prefix, r->prompt, g->salt, &r->seq, n_held, d)
-                     : sn_seq_new(g->engine, &r->seq, d);
+    int rc = g->prefix ? sn_prefix_begin(g->prefix, r->prompt, g->salt, &r->seq, n_held, d)
+                       : sn_seq_new(g->engine, &r->seq, d);
+    if (rc == 0) rc = sn_seq_remember(g->engine, r->seq, g->memory, r->prompt, d);
+    if (rc == 0) *n_held = sn_seq_length(g->engine, r->seq);
+    return rc;
 }
 
 static void end(struct run *r)

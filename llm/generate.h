@@ -30,6 +30,7 @@ struct sn_generate {
     struct sn_engine *engine;     /* of that model */
     struct sn_prefix *prefix;     /* of that engine: where prompts are kept, and found again; may be NULL */
     const struct sn_digest *salt; /* whose prompts they are, as in sn_prefix_begin() */
+    int32_t memory;               /* what becomes that of a prompt that has one: sn_seq_remember() */
     const struct sn_sampler_cfg *sampling;
     sn_generated_fn *fn;          /* may be NULL */
     void *ctx;

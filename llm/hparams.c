@@ -352,11 +352,28 @@ static int read_scales(struct reader *r, struct sn_hparams *h)
     return rc;
 }
 
+static int read_cross(struct reader *r, struct sn_hparams *h)
+{
+    const struct sn_gguf_value *v;
+    if (!h->family->cross_layers) return 0;
+    const int rc = sn_gguf_get_array(r->g, key_of(r, "attention.cross_attention_layers"), SN_GGUF_I64, &v,
+                                     r->d);
+    for (uint64_t i = 0; rc == 0 && i < v->count; i++) {
+        const int64_t layer = sn_gguf_at_i64(v, i);
+        if (layer < 0 || layer >= (int64_t)h->n_layers)
+            return sn_fail(r->d, SN_EFORMAT, "%s: %s names layer %lld of %u", sn_gguf_name(r->g), r->key,
+                           (long long)layer, h->n_layers);
+        h->layers[layer].cross = true;
+    }
+    return rc;
+}
+
 static void mark_layers(struct sn_hparams *h)
 {
     const uint32_t period = h->family->no_rope_period;
     for (uint32_t i = 0; i < h->n_layers; i++) {
         h->layers[i].moe = h->moe.n_experts && i >= h->moe.n_dense;
+        h->layers[i].cross |= h->family->cross;
         h->layers[i].rope = !h->family->learned_positions && (!period || (i + 1) % period != 0);
     }
 }
@@ -386,6 +403,7 @@ int sn_hparams_read(const struct sn_gguf *g, struct sn_hparams *h, struct sn_dia
         rc = opt_per_layer(&r, h, "feed_forward_length", 0, FF_MAX,
                            offsetof(struct sn_layer_hparams, n_ff));
     if (rc == 0) rc = read_moe(&r, h);
+    if (rc == 0) rc = read_cross(&r, h);
     if (rc == 0) {
         mark_layers(h);
         rc = check_layers(&r, h);

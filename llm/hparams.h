@@ -33,6 +33,9 @@ struct sn_family {
     bool learned_positions;   /* a table of positions is added to the embeddings; no rope */
     bool plain_mlp;           /* down(act(up x)): no gate */
     bool cross;               /* every layer attends to a memory, too: rows of an encoder */
+    bool cross_layers;        /* some layers attend to a memory in the place of their own tokens, through
+                               * gates (Llama 3.2 Vision); where there is no memory they are passed over */
+    bool extra_embd;          /* embeddings of more tokens than the output has */
     const char *prefix;       /* in front of its tensors' names; NULL: nothing */
     uint32_t wide_at;         /* with this many layers q.k is divided by sqrt(n_embd / n_heads)
                                * instead of sqrt(head_k) (the 27B Gemmas); 0: never */
@@ -72,6 +75,7 @@ struct sn_layer_hparams {
     uint32_t n_heads, n_kv_heads, n_ff;
     uint32_t window;           /* keys a row sees at most, its own included; 0: all before it */
     bool moe, rope;
+    bool cross;                /* attends to a memory, beside or in the place of its own tokens */
 };
 
 struct sn_hparams {
@@ -92,6 +96,12 @@ struct sn_hparams {
  * -SN_EFORMAT / -SN_ELIMIT for a file that contradicts itself. */
 int sn_hparams_read(const struct sn_gguf *g, struct sn_hparams *h, struct sn_diag *d);
 void sn_hparams_fini(struct sn_hparams *h);
+
+/* The layer attends to a memory and not to its own tokens. */
+static inline bool sn_layer_is_cross(const struct sn_hparams *h, uint32_t il)
+{
+    return h->family->cross_layers && h->layers[il].cross;
+}
 
 /* The table, and how many rows it has. */
 extern const struct sn_family sn_families[];

@@ -24,9 +24,10 @@ int sn_llm_take(struct sn_device *dev, struct sn_gguf **file, struct sn_llm **ou
 void sn_llm_free(struct sn_llm **mp);
 
 const char *sn_llm_arch(const struct sn_llm *m);
-uint32_t sn_llm_n_vocab(const struct sn_llm *m);
+uint32_t sn_llm_n_vocab(const struct sn_llm *m); /* of the logits; there may be embeddings of more tokens */
 uint32_t sn_llm_n_ctx_train(const struct sn_llm *m);
 uint32_t sn_llm_n_embd(const struct sn_llm *m);
+uint32_t sn_llm_n_layers(const struct sn_llm *m);
 const struct sn_tokenizer *sn_llm_tokenizer(const struct sn_llm *m); /* NULL: file has none */
 const struct sn_gguf *sn_llm_file(const struct sn_llm *m);
 struct sn_device *sn_llm_device(const struct sn_llm *m);
@@ -71,6 +72,8 @@ struct sn_chunk {
     const struct sn_position *at;  /* (n); NULL: on from where the sequence stands */
     const struct sn_span *spans;   /* in order, in tokens of the whole sequence; those that do not */
     size_t n_spans;                /* lie within this chunk are passed over */
+    const struct sn_look *looks;   /* likewise, where they begin; the last one holds for all tokens after */
+    size_t n_looks;                /* it, also of later steps. None ever: all rows of the memory are seen */
 };
 /* Tokens from `first` on of a prompt, for a sequence that holds those before. */
 struct sn_chunk sn_chunk_of(const struct sn_prompt *p, size_t first, int32_t seq);
@@ -84,15 +87,33 @@ struct sn_chunk sn_chunk_of(const struct sn_prompt *p, size_t first, int32_t seq
 int sn_engine_step(struct sn_engine *e, const struct sn_chunk *chunks, size_t n_chunks,
                    float *logits, const volatile int *stop, struct sn_diag *d);
 
-/* --- memories: what decoders with cross-attention look at --- */
+/* --- memories: what decoders with cross-attention look at. Sequences of a decoder with layers for that
+ *     alone may look at none: these layers are passed over then. --- */
+
+/* Room for n memories of up to rows_max rows each, in the place of what the engine had, which no sequence
+ * may look at any more (-SN_EINVAL). -SN_ELIMIT says the bounds. */
+int sn_memories_reserve(struct sn_engine *e, size_t n, size_t rows_max, struct sn_diag *d);
 
 /* Rows of an encoder (n_rows, n_embd), host memory, become memory `id` < n_memories: the keys and values
  * of all layers are computed, once. Sequences that look at it see the new one from then on. */
 int sn_memory_set(struct sn_engine *e, int32_t id, const float *rows, size_t n_rows,
                   struct sn_diag *d);
 size_t sn_memory_rows(const struct sn_engine *e, int32_t id); /* 0: empty, or none */
-/* The sequence's tokens attend to this memory from now on; a fork inherits it. */
+/* The sequence's tokens attend to this memory from now on, or to none (-1); a fork inherits it. */
 int sn_seq_look_at(struct sn_engine *e, int32_t seq, int32_t memory, struct sn_diag *d);
+/* The sequence is made ready for a prompt: memory `memory` becomes the prompt's, unless it is that already,
+ * and the sequence looks at it; or, where the prompt has none, at nothing. Tokens that the sequence holds
+ * and that saw something else are forgotten, all of them. */
+int sn_seq_remember(struct sn_engine *e, int32_t seq, int32_t memory, const struct sn_prompt *p,
+                    struct sn_diag *d);
+
+/* What a layer multiplies its attention to a memory by, and its MLP, before they are added: the tanh of
+ * learned numbers, so that 0 is a layer that does nothing. Both are 1 where a layer has no gates (Whisper).
+ * False: the layer attends to no memory. */
+struct sn_cross_gates {
+    float attention, mlp;
+};
+bool sn_llm_cross_gates(const struct sn_llm *m, uint32_t layer, struct sn_cross_gates *out);
 
 /* What chosen heads give to each row of the memory. */
 struct sn_cross_head {
@@ -101,7 +122,8 @@ struct sn_cross_head {
 struct sn_cross_watch {
     const struct sn_cross_head *heads;
     size_t n_heads;
-    float *weights;   /* (tokens, n_heads, n_rows): room for as many rows as the memory has */
+    float *weights;   /* (tokens, n_heads, n_rows): room for as many rows as the memory has; 0 for rows
+                       * that a token does not see */
     size_t n_rows;    /* set by the step, as are */
     size_t memory, n_seen; /* these two, which are the engine's own */
 };

@@ -12,9 +12,9 @@ static int open_tokenizer(struct sn_llm *m, struct sn_diag *d)
     if (rc == -SN_ENOENT) return 0; /* a file without vocabulary runs on ids alone */
     if (rc < 0) return sn_fail(d, (enum sn_err)-rc, "%s", why.text);
     const size_t n = sn_tokenizer_size(m->tok);
-    if (n > m->w.n_vocab)
+    if (n > m->w.n_embd_rows)
         return sn_fail(d, SN_EFORMAT, "%s: %zu tokens in the vocabulary, %u in token_embd.weight",
-                       sn_gguf_name(m->file), n, m->w.n_vocab);
+                       sn_gguf_name(m->file), n, m->w.n_embd_rows);
     return 0;
 }
 
@@ -63,6 +63,7 @@ const char *sn_llm_arch(const struct sn_llm *m) { return m->h.family->arch; }
 uint32_t sn_llm_n_vocab(const struct sn_llm *m) { return m->w.n_vocab; }
 uint32_t sn_llm_n_ctx_train(const struct sn_llm *m) { return m->h.n_ctx_train; }
 uint32_t sn_llm_n_embd(const struct sn_llm *m) { return m->h.n_embd; }
+uint32_t sn_llm_n_layers(const struct sn_llm *m) { return m->h.n_layers; }
 const struct sn_tokenizer *sn_llm_tokenizer(const struct sn_llm *m) { return m->tok; }
 const struct sn_gguf *sn_llm_file(const struct sn_llm *m) { return m->file; }
 struct sn_device *sn_llm_device(const struct sn_llm *m) { return m->dev; }

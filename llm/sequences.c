@@ -42,7 +42,8 @@ int sn_seq_new(struct sn_engine *e, int32_t *id, struct sn_diag *d)
     if (!s->pages) s->pages = sn_malloc_array(e->pages_max, sizeof *s->pages);
     if (!s->pages) return sn_fail(d, SN_ENOMEM, "llm: sequence of %zu pages", e->pages_max);
     *s = (struct sn_seq){.used = true, .pages = s->pages, .memory = -1, .replaced = -1,
-                         .shifts = s->shifts, .cap_shifts = s->cap_shifts};
+                         .shifts = s->shifts, .cap_shifts = s->cap_shifts,
+                         .looks = s->looks, .cap_looks = s->cap_looks};
     *id = (int32_t)i;
     return 0;
 }
@@ -66,8 +67,17 @@ int sn_seq_fork(struct sn_engine *e, int32_t parent, size_t n_tokens, int32_t *i
         }
         c->shifts[c->n_shifts++] = p->shifts[i];
     }
+    while (c->n_looks < p->n_looks && p->looks[c->n_looks].start < n_tokens) {
+        if (!sn_seq_reserve_looks(c, 1)) {
+            sn_seq_free(e, child);
+            return sn_fail(d, SN_ENOMEM, "llm: looks of sequence %d", (int)child);
+        }
+        c->looks[c->n_looks] = p->looks[c->n_looks];
+        c->n_looks++;
+    }
     c->n_tokens = n_tokens;
     c->memory = p->memory;
+    c->memory_key = p->memory_key;
     c->n_pages = pages_for(n_tokens);
     for (size_t i = 0; i < c->n_pages; i++) {
         c->pages[i] = p->pages[i];
@@ -104,6 +114,7 @@ int sn_seq_truncate(struct sn_engine *e, int32_t id, size_t n_tokens, struct sn_
     drop_pages(e, s, pages_for(n_tokens));
     s->n_tokens = n_tokens;
     while (s->n_shifts && s->shifts[s->n_shifts - 1].from > n_tokens) s->n_shifts--;
+    while (s->n_looks && s->looks[s->n_looks - 1].start >= n_tokens) s->n_looks--;
     return 0;
 }
 
@@ -117,6 +128,14 @@ bool sn_seq_reserve_shift(struct sn_seq *s)
     void *shifts = s->shifts;
     if (!sn_grow(&shifts, &s->cap_shifts, s->n_shifts + 1, sizeof *s->shifts)) return false;
     s->shifts = shifts;
+    return true;
+}
+
+bool sn_seq_reserve_looks(struct sn_seq *s, size_t n)
+{
+    void *looks = s->looks;
+    if (!sn_grow(&looks, &s->cap_looks, s->n_looks + n, sizeof *s->looks)) return false;
+    s->looks = looks;
     return true;
 }
 
@@ -176,6 +195,7 @@ void sn_seqs_fini(struct sn_engine *e)
     for (size_t i = 0; i < e->n_seqs; i++) {
         sn_free(e->seqs[i].pages);
         sn_free(e->seqs[i].shifts);
+        sn_free(e->seqs[i].looks);
     }
     sn_free(e->seqs);
     e->seqs = NULL;

@@ -5,6 +5,7 @@
 #include "config.h"
 #include "llm/weights.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "compute/type.h"
 #include "llm/weights_impl.h"
 #include "model/gguf.h"
+#include "model/tower.h"
 
 enum { VOCAB_MAX = 1 << 24 };
 
@@ -197,17 +199,60 @@ static int load_mlp(struct sn_loader *l, const struct sn_layer_hparams *s, struc
     return rc < 0 ? rc : sn_load_linear(l, "ffn_down", e, f, &y->mlp.down);
 }
 
-static int load_cross(struct sn_loader *l, const struct sn_layer_hparams *s, struct sn_layer *y)
+/* A matrix of cross-attention, by the name that the family has for it. */
+static int load_cross_linear(struct sn_loader *l, const char *plain, const char *gated, size_t n_out,
+                             size_t n_in, struct sn_linear *out)
 {
-    const size_t e = l->h->n_embd, n_k = (size_t)s->n_kv_heads * l->h->head_k;
-    const size_t n_q = (size_t)s->n_heads * l->h->head_k;
+    return sn_load_linear(l, l->h->family->cross_layers ? gated : plain, n_out, n_in, out);
+}
+
+static int load_cross(struct sn_loader *l, const struct sn_layer_hparams *s, struct sn_cross *y)
+{
+    const struct sn_hparams *h = l->h;
+    const size_t e = h->n_embd, n_q = (size_t)s->n_heads * h->head_k, n_y = (size_t)s->n_heads * h->head_v;
+    const size_t n_k = (size_t)s->n_kv_heads * h->head_k, n_v = (size_t)s->n_kv_heads * h->head_v;
+    int rc = load_cross_linear(l, "cross_q", "cross_attn_q_proj", n_q, e, &y->q);
+    if (rc == 0) rc = load_cross_linear(l, "cross_k", "cross_attn_k_proj", n_k, e, &y->k);
+    if (rc == 0) rc = load_cross_linear(l, "cross_v", "cross_attn_v_proj", n_v, e, &y->v);
+    if (rc == 0) rc = load_cross_linear(l, "cross_output", "cross_attn_o_proj", e, n_y, &y->o);
+    return rc;
+}
+
+/* Whisper's layers have it beside self-attention, with a norm of its own. */
+static int load_cross_beside(struct sn_loader *l, const struct sn_layer_hparams *s, struct sn_layer *y)
+{
+    const size_t e = l->h->n_embd;
     int rc = sn_load_vector(l, "cross_norm.weight", e, true, &y->cross_norm);
     if (rc == 0) rc = sn_load_vector(l, "cross_norm.bias", e, true, &y->cross_norm_bias);
-    if (rc == 0) rc = sn_load_linear(l, "cross_q", n_q, e, &y->cross.q);
-    if (rc == 0) rc = sn_load_linear(l, "cross_k", n_k, e, &y->cross.k);
-    if (rc == 0) rc = sn_load_linear(l, "cross_v", (size_t)s->n_kv_heads * l->h->head_v, e, &y->cross.v);
-    if (rc == 0) rc = sn_load_linear(l, "cross_output", e, (size_t)s->n_heads * l->h->head_v, &y->cross.o);
+    return rc < 0 ? rc : load_cross(l, s, &y->cross);
+}
+
+static int load_gate(struct sn_loader *l, const char *name, float *out)
+{
+    float *gate = NULL;
+    const struct sn_gguf_tensor *t = sn_load_find(l, "%s", name);
+    if (!t) return sn_load_missing(l);
+    int rc = sn_load_check(l, t, 1, 1, 1);
+    if (rc == 0) rc = sn_load_host(l, t, &gate);
+    if (rc == 0) *out = tanhf(gate[0]);
+    sn_free(gate);
     return rc;
+}
+
+/* A layer that attends to a memory alone. */
+static int load_cross_layer(struct sn_loader *l, const struct sn_layer_hparams *s, struct sn_layer *y)
+{
+    struct sn_cross *c = &y->cross;
+    const size_t e = l->h->n_embd, head = l->h->head_k;
+    c->gated = true;
+    int rc = sn_load_vector(l, "attn_norm.weight", e, true, &y->cross_norm);
+    if (rc == 0) rc = sn_load_vector(l, "ffn_norm.weight", e, true, &y->ffn_norm);
+    if (rc == 0) rc = load_cross(l, s, c);
+    if (rc == 0) rc = sn_load_vector(l, "cross_attn_q_norm.weight", head, true, &c->q_norm);
+    if (rc == 0) rc = sn_load_vector(l, "cross_attn_k_norm.weight", head, true, &c->k_norm);
+    if (rc == 0) rc = load_gate(l, "cross_attn_attn_gate", &c->attn_gate);
+    if (rc == 0) rc = load_gate(l, "cross_attn_mlp_gate", &c->mlp_gate);
+    return rc < 0 ? rc : load_mlp(l, s, y);
 }
 
 static int load_layer(struct sn_loader *l, uint32_t i, struct sn_layer *y)
@@ -216,6 +261,7 @@ static int load_layer(struct sn_loader *l, uint32_t i, struct sn_layer *y)
     const struct sn_family *f = l->h->family;
     const size_t e = l->h->n_embd;
     l->layer = (int)i;
+    if (s->cross && f->cross_layers) return load_cross_layer(l, s, y);
     int rc = sn_load_vector(l, "attn_norm.weight", e, true, &y->attn_norm);
     if (rc == 0) rc = sn_load_vector(l, "ffn_norm.weight", e, true, &y->ffn_norm);
     if (rc == 0 && f->post_norms)
@@ -226,7 +272,7 @@ static int load_layer(struct sn_loader *l, uint32_t i, struct sn_layer *y)
         rc = sn_load_vector(l, "attn_norm.bias", e, true, &y->attn_norm_bias);
     if (rc == 0 && f->layer_norm)
         rc = sn_load_vector(l, "ffn_norm.bias", e, true, &y->ffn_norm_bias);
-    if (rc == 0 && f->cross) rc = load_cross(l, s, y);
+    if (rc == 0 && f->cross) rc = load_cross_beside(l, s, y);
     if (rc == 0) rc = f->mla ? sn_load_mla(l, s, y) : load_attention(l, s, y);
     if (rc == 0) rc = s->moe ? sn_load_moe(l, y) : load_mlp(l, s, y);
     return rc;
@@ -243,16 +289,18 @@ static int find_embeddings(struct sn_loader *l, struct sn_weights *w)
     snprintf(key, sizeof key, "%s.vocab_size", l->h->family->arch);
     int rc = 0;
     if (sn_gguf_find(l->g, key)) rc = sn_gguf_get_u64(l->g, key, 1, VOCAB_MAX, &n_vocab, l->d);
-    if (rc == 0) rc = sn_load_check(l, t, l->h->n_embd, n_vocab, 1);
+    const uint64_t n_rows = l->h->family->extra_embd ? sn_max(t->ne[1], n_vocab) : n_vocab;
+    if (rc == 0) rc = sn_load_check(l, t, l->h->n_embd, n_rows, 1);
     if (rc < 0) return rc;
-    if (n_vocab > VOCAB_MAX)
+    if (n_rows > VOCAB_MAX)
         return sn_fail(l->d, SN_ELIMIT, "%s: vocabulary of %llu tokens, over %d",
-                       sn_gguf_name(l->g), (unsigned long long)n_vocab, VOCAB_MAX);
+                       sn_gguf_name(l->g), (unsigned long long)n_rows, VOCAB_MAX);
     if (!sn_type_can_dequantize(t->type))
         return sn_fail(l->d, SN_EUNSUPPORTED, "%s: token_embd.weight is %s", sn_gguf_name(l->g),
                        sn_type_info(t->type)->name);
     w->embd = t;
     w->n_vocab = (uint32_t)n_vocab;
+    w->n_embd_rows = (uint32_t)n_rows;
     return 0;
 }
 
@@ -306,6 +354,7 @@ static bool is_ignored(const struct sn_loader *l, const char *name)
 {
     unsigned layer;
     const char *prefix = l->h->family->prefix;
+    if (l->tower && (!strncmp(name, "v.", 2) || !strncmp(name, "mm.", 3))) return true;
     if (prefix && strncmp(name, prefix, strlen(prefix)) != 0) return true;
     if (sscanf(name, "blk.%u.", &layer) == 1 && layer >= l->h->n_layers) return true;
     return strstr(name, "rot_embd") || strstr(name, ".rotary_emb.inv_freq");
@@ -340,7 +389,7 @@ static int load_all(struct sn_loader *l, struct sn_weights *w)
 int sn_weights_load(struct sn_device *dev, const struct sn_gguf *g, const struct sn_hparams *h,
                     struct sn_weights *w, struct sn_diag *d)
 {
-    struct sn_loader l = {.dev = dev, .g = g, .h = h, .d = d, .layer = -1};
+    struct sn_loader l = {.dev = dev, .g = g, .h = h, .d = d, .layer = -1, .tower = sn_tower_within(g)};
     const int rc = load_all(&l, w);
     sn_free(l.used);
     return rc;
@@ -364,7 +413,8 @@ static void fini_layer(struct sn_device *dev, const struct sn_hparams *h, uint32
 {
     float *const vectors[] = {y->attn_norm, y->ffn_norm, y->attn_post_norm, y->ffn_post_norm,
                               y->q_norm, y->k_norm, y->q_a_norm, y->kv_a_norm, y->attn_norm_bias,
-                              y->ffn_norm_bias, y->cross_norm, y->cross_norm_bias};
+                              y->ffn_norm_bias, y->cross_norm, y->cross_norm_bias, y->cross.q_norm,
+                              y->cross.k_norm};
     struct sn_linear *const linears[] = {&y->q, &y->k, &y->v, &y->o, &y->q_a, &y->q_nope, &y->cross.q,
                                          &y->cross.k, &y->cross.v, &y->cross.o,
                                          &y->kv_a, &y->router, &y->shared_gate};

@@ -15,6 +15,9 @@ struct sn_mlp {
 /* Attention to a memory: its rows make the keys and values. */
 struct sn_cross {
     struct sn_linear q, k, v, o;
+    float *q_norm, *k_norm;                  /* (head_k) or NULL */
+    bool gated;                              /* both branches are multiplied by these: */
+    float attn_gate, mlp_gate;               /* tanh of the file's numbers */
 };
 
 struct sn_layer {
@@ -40,8 +43,8 @@ struct sn_layer {
 };
 
 struct sn_weights {
-    const struct sn_gguf_tensor *embd;       /* (n_vocab, n_embd), in the file's map */
-    uint32_t n_vocab;
+    const struct sn_gguf_tensor *embd;       /* (n_embd_rows, n_embd), in the file's map */
+    uint32_t n_vocab, n_embd_rows;           /* tokens of the output, rows of the embeddings */
     float *positions;                        /* (n_ctx_train, n_embd), host memory, or NULL */
     float *output_norm, *output_norm_bias;   /* the bias may be NULL */
     struct sn_linear output;

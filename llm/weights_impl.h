@@ -10,6 +10,7 @@ struct sn_loader {
     const struct sn_hparams *h;
     struct sn_diag *d;
     int layer;      /* names get "blk.N." in front; -1: not */
+    bool tower;     /* the file holds an encoder, too */
     bool *used;     /* (n_tensors): somebody asked for it */
     char name[64];  /* the last name asked for */
 };

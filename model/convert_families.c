@@ -10,7 +10,7 @@
 /* --- tensors --- */
 
 static const struct sn_cv_row top_rows[] = {
-    {"token_embd", "embed_tokens", {CV_VOCAB, CV_E}, CV_W, CV_COPY},
+    {"token_embd", "embed_tokens", {CV_ROWS_IN, CV_E}, CV_W, CV_COPY},
     {"output_norm", "norm", {CV_E}, CV_W | CV_NORM, CV_COPY},
 };
 static const struct sn_cv_row norm_rows[] = {
@@ -28,6 +28,16 @@ static const struct sn_cv_row attention_rows[] = {
     {"blk.#.attn_k", "layers.#.self_attn.k_proj", {CV_KV, CV_E}, CV_W | CV_MAY_BIAS, CV_ROPE},
     {"blk.#.attn_v", "layers.#.self_attn.v_proj", {CV_KV, CV_E}, CV_W | CV_MAY_BIAS, CV_COPY},
     {"blk.#.attn_output", "layers.#.self_attn.o_proj", {CV_E, CV_Q}, CV_W | CV_MAY_BIAS, CV_COPY},
+};
+static const struct sn_cv_row cross_rows[] = { /* Llama 3.2 Vision */
+    {"blk.#.cross_attn_q_proj", "layers.#.cross_attn.q_proj", {CV_Q, CV_E}, CV_W, CV_COPY},
+    {"blk.#.cross_attn_k_proj", "layers.#.cross_attn.k_proj", {CV_KV, CV_E}, CV_W, CV_COPY},
+    {"blk.#.cross_attn_v_proj", "layers.#.cross_attn.v_proj", {CV_KV, CV_E}, CV_W, CV_COPY},
+    {"blk.#.cross_attn_o_proj", "layers.#.cross_attn.o_proj", {CV_E, CV_Q}, CV_W, CV_COPY},
+    {"blk.#.cross_attn_q_norm", "layers.#.cross_attn.q_norm", {CV_HEAD}, CV_W, CV_COPY},
+    {"blk.#.cross_attn_k_norm", "layers.#.cross_attn.k_norm", {CV_HEAD}, CV_W, CV_COPY},
+    {"blk.#.cross_attn_attn_gate", "layers.#.cross_attn_attn_gate", {CV_1}, 0, CV_COPY},
+    {"blk.#.cross_attn_mlp_gate", "layers.#.cross_attn_mlp_gate", {CV_1}, 0, CV_COPY},
 };
 static const struct sn_cv_row biased_rows[] = { /* Qwen 2 */
     {"blk.#.attn_q", "layers.#.self_attn.q_proj", {CV_Q, CV_E}, CV_W | CV_BIAS, CV_COPY},
@@ -74,7 +84,9 @@ static const struct sn_cv_rows top = CV_ROWS(top_rows), norms = CV_ROWS(norm_row
                                biased = CV_ROWS(biased_rows), head_norms = CV_ROWS(head_norm_rows),
                                mlp = CV_ROWS(mlp_rows), fused = CV_ROWS(fused_rows),
                                mixtral_experts = CV_ROWS(mixtral_rows), experts = CV_ROWS(experts_rows),
-                               shared = CV_ROWS(shared_rows);
+                               shared = CV_ROWS(shared_rows),
+                               own_attention = CV_ROWS_OF(attention_rows, CV_SELF_LAYERS),
+                               cross = CV_ROWS_OF(cross_rows, CV_CROSS_LAYERS);
 
 #define SETS(...) (const struct sn_cv_rows *const[]) {__VA_ARGS__, NULL}
 
@@ -238,6 +250,19 @@ static int smollm3_more(struct sn_cv_text *t, struct sn_cv_keys *k)
     return rc == 0 && !usual ? no(t, "rope in other layers than three of four") : rc;
 }
 
+static const double mllama_cross[] = {3, 8, 13, 18, 23, 28, 33, 38};
+
+static int mllama_more(struct sn_cv_text *t, struct sn_cv_keys *k)
+{
+    int32_t list[CV_TEXT_LAYERS_MAX];
+    size_t n = 0;
+    for (uint32_t i = 0; i < t->n_layers; i++)
+        if (t->cross[i])
+            list[n++] = (int32_t)i;
+    sn_cv_put_array(k, "attention.cross_attention_layers", SN_GGUF_I32, n, list, n * sizeof *list);
+    return 0;
+}
+
 /* --- the families --- */
 
 static const struct sn_cv_family families[] = {
@@ -247,6 +272,10 @@ static const struct sn_cv_family families[] = {
     {.model_types = "mistral", .arch = "llama", .sets = SETS(&top, &norms, &attention, &mlp), .turned = true,
      .acts = "silu", .n_embd = 4096, .n_ff = 14336, .n_layers = 32, .n_heads = 32, .n_kv = 8, .n_ctx = 131072,
      .window = 4096, .eps = 1e-6, .theta = 1e4},
+    {.model_types = "mllama_text_model", .arch = "mllama", .sets = SETS(&top, &norms, &own_attention, &cross,
+     &mlp), .turned = true, .acts = "silu", .n_embd = 4096, .n_ff = 14336, .n_layers = 40, .n_heads = 32,
+     .n_kv = 8, .n_ctx = 131072, .eps = 1e-5, .theta = 5e5, .extra_embd = 8, .cross = "cross_attention_layers",
+     .cross_layers = mllama_cross, .n_cross = SN_COUNT(mllama_cross), .more = mllama_more},
     {.model_types = "mixtral", .arch = "llama", .sets = SETS(&top, &norms, &attention, &mixtral_experts),
      .turned = true, .acts = "silu", .n_embd = 4096, .n_ff = 14336, .n_layers = 32, .n_heads = 32, .n_kv = 8,
      .n_ctx = 131072, .n_experts = 8, .n_used = 2, .eps = 1e-5, .theta = 1e6, .more = mixtral_more},

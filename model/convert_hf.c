@@ -94,7 +94,7 @@ static int put_keys(const struct output *o, struct sn_cv_keys *k, const struct s
         return sn_cv_sight_keys(o->f, o->text, k);
     if (rc == 0 && o->text) {
         sn_cv_text_keys(o->text, k);
-        n_vocab = o->text->n_vocab;
+        n_vocab = o->text->n_vocab + o->text->family->extra_embd;
         rc = k->rc;
     } else if (rc == 0) {
         rc = sn_cv_whisper_keys(o->f, k, &n_vocab);

@@ -84,7 +84,8 @@ void sn_cv_put_array(struct sn_cv_keys *k, const char *key, enum sn_gguf_kind el
 /* Sizes that tables name; 0 in a scope means any. */
 enum sn_cv_dim {
     CV_END, CV_1, CV_2, CV_3, CV_E, CV_Q, CV_KV, CV_QKV, CV_HEAD, CV_F, CV_2F, CV_VOCAB, CV_X, CV_FX,
-    CV_FS, CV_P, CV_POS, CV_3E, CV_IN, CV_MID, CV_OUT, CV_MEL, CV_N_DIMS,
+    CV_FS, CV_P, CV_POS, CV_3E, CV_IN, CV_MID, CV_OUT, CV_MEL, CV_ROWS_IN, CV_ASPECTS, CV_TILES, CV_TILES_POS,
+    CV_N_DIMS,
 };
 enum sn_cv_flag {
     CV_W = 1,          /* names end in .weight */
@@ -93,6 +94,8 @@ enum sn_cv_flag {
     CV_OPTIONAL = 8,   /* fine when missing */
     CV_NORM = 16,      /* the scope's shift is added */
     CV_TABLE = 32,     /* stays F32 */
+    CV_TANH = 64,      /* its tanh is written */
+    CV_REST = 128,     /* 1 - its tanh is */
 };
 enum sn_cv_op {
     CV_COPY,
@@ -108,16 +111,21 @@ struct sn_cv_row {
     uint8_t dims[5];      /* of the source, outermost first; CV_END ends */
     uint8_t flags, op;
 };
+/* Layers that a row with '#' stands for, where not all are alike. */
+enum sn_cv_layers { CV_ALL_LAYERS, CV_SELF_LAYERS, CV_CROSS_LAYERS };
 struct sn_cv_rows {
     const struct sn_cv_row *rows;
     size_t n;
+    enum sn_cv_layers layers;
 };
-#define CV_ROWS(a) {(a), sizeof(a) / sizeof *(a)}
+#define CV_ROWS(a) {(a), sizeof(a) / sizeof *(a), CV_ALL_LAYERS}
+#define CV_ROWS_OF(a, layers) {(a), sizeof(a) / sizeof *(a), (layers)}
 
 struct sn_cv_scope {
     const char *prefix;   /* of the source's names */
     uint64_t dims[CV_N_DIMS];
     uint32_t n_layers, n_experts, head; /* head: rows of one, for CV_ROPE; 0: not turned */
+    const bool *cross;    /* (n_layers) those that attend to pictures; NULL: none */
     float shift;
 };
 
@@ -133,6 +141,7 @@ struct sn_cv_item {
     uint64_t width, row0, group, stride;
     uint32_t head;
     float shift;
+    uint8_t map;                      /* CV_TANH, CV_REST or 0 */
 };
 struct sn_cv_plan {
     struct sn_cv_folder *f;
@@ -172,6 +181,7 @@ int sn_cv_rope_read(const struct sn_cv_obj *c, double theta, struct sn_cv_rope *
 int sn_cv_rope_read_kinds(const struct sn_cv_obj *c, struct sn_cv_rope *whole, struct sn_cv_rope *local);
 void sn_cv_rope_fini(struct sn_cv_rope *r);
 
+enum { CV_TEXT_LAYERS_MAX = 1024 };
 struct sn_cv_text {
     const struct sn_cv_family *family;
     struct sn_cv_obj c;   /* its configuration */
@@ -179,6 +189,7 @@ struct sn_cv_text {
     uint32_t n_experts, n_used, n_ff_expert, n_ff_shared;
     double eps;
     bool tied;
+    bool cross[CV_TEXT_LAYERS_MAX]; /* layers that attend to pictures in the place of their own tokens */
     struct sn_cv_rope rope, rope_local;
 };
 struct sn_cv_family {
@@ -192,6 +203,10 @@ struct sn_cv_family {
     uint32_t n_embd, n_ff, n_layers, n_heads, n_kv, head, n_ctx, window, n_experts, n_used;
     double eps, theta;
     bool tied, two_ropes;
+    uint32_t extra_embd;  /* embeddings of so many tokens more than the output has */
+    const char *cross;    /* field that lists the layers of cross-attention, and of these */
+    const double *cross_layers; /* ... the class's, n_cross of them */
+    size_t n_cross;
     int (*more)(struct sn_cv_text *t, struct sn_cv_keys *k); /* or NULL */
 };
 const struct sn_cv_family *sn_cv_family_find(const char *model_type);

@@ -256,6 +256,7 @@ static int add_piece(struct sn_cv_plan *p, const struct piece *c)
     widen(x);
     x->type = type_of(p, x, c->row->flags);
     x->shift = c->row->flags & CV_NORM ? c->s->shift : 0;
+    x->map = c->row->flags & (CV_TANH | CV_REST);
     return 0;
 }
 
@@ -275,6 +276,12 @@ static int add_row(struct sn_cv_plan *p, const struct sn_cv_row *row, const stru
     return add_piece(p, &c);
 }
 
+static bool is_of(const struct sn_cv_rows *set, const struct sn_cv_scope *s, uint32_t layer)
+{
+    const bool cross = s->cross && s->cross[layer];
+    return set->layers == CV_ALL_LAYERS || cross == (set->layers == CV_CROSS_LAYERS);
+}
+
 int sn_cv_plan_rows(struct sn_cv_plan *p, const struct sn_cv_rows *set, const struct sn_cv_scope *s)
 {
     int rc = 0;
@@ -282,7 +289,7 @@ int sn_cv_plan_rows(struct sn_cv_plan *p, const struct sn_cv_rows *set, const st
         if (!strchr(set->rows[i].out, '#'))
             rc = add_row(p, &set->rows[i], s, 0);
     for (uint32_t layer = 0; layer < s->n_layers && rc == 0; layer++)
-        for (size_t i = 0; i < set->n && rc == 0; i++)
+        for (size_t i = 0; i < set->n && rc == 0 && is_of(set, s, layer); i++)
             if (strchr(set->rows[i].out, '#'))
                 rc = add_row(p, &set->rows[i], s, layer);
     return rc;

@@ -163,6 +163,15 @@ static int plan_img_break(struct sn_cv_folder *f, const struct sn_cv_sight *s, s
                               (const uint64_t[]){s->text->n_vocab, s->text->n_embd});
 }
 
+/* Shapes of canvases with at most so many tiles. */
+static uint32_t n_canvases(uint32_t n_tiles)
+{
+    uint32_t n = 0;
+    for (uint32_t rows = 1; rows <= n_tiles; rows++)
+        n += n_tiles / rows;
+    return n;
+}
+
 int sn_cv_sight_plan(struct sn_cv_folder *f, const struct sn_cv_text *t, struct sn_cv_plan *p)
 {
     struct sn_cv_sight s;
@@ -178,11 +187,16 @@ int sn_cv_sight_plan(struct sn_cv_folder *f, const struct sn_cv_text *t, struct 
     struct sn_cv_scope scope = {.prefix = tower, .n_layers = s.n_run, .head = s.n_embd / s.n_heads};
     const uint64_t dims[CV_N_DIMS] = {
         [CV_2] = 2, [CV_3] = 3, [CV_E] = e, [CV_3E] = 3 * e, [CV_F] = s.n_ff, [CV_P] = s.patch,
-        [CV_POS] = grid * grid + s.kind->class_token, [CV_IN] = s.kind->means ? e : e * s.merge * s.merge,
-        [CV_OUT] = t->n_embd,
+        [CV_POS] = grid * grid + s.kind->class_token,
+        [CV_IN] = (s.kind->means ? e : e * s.merge * s.merge) * (1 + s.n_kept),
+        [CV_OUT] = t->n_embd, [CV_1] = 1, [CV_ASPECTS] = n_canvases(s.n_tiles) + 1, [CV_TILES] = s.n_tiles * e,
+        [CV_TILES_POS] = s.n_tiles * (grid * grid + 1) * e,
     };
     memcpy(scope.dims, dims, sizeof dims);
     rc = sn_cv_plan_rows(p, &s.kind->tower_rows, &scope);
+    scope.n_layers = s.n_global;
+    if (rc == 0)
+        rc = sn_cv_plan_rows(p, &s.kind->global_rows, &scope);
     scope.prefix = projector;
     scope.shift = t->family->shift;
     if (rc == 0)

@@ -16,12 +16,14 @@ struct sn_cv_sight {
     struct sn_cv_obj root, tower, pre;   /* pre.o may be NULL: no settings of a processor */
     uint32_t n_embd, n_ff, n_layers, n_heads, image, patch, merge;
     uint32_t n_run;                      /* layers that count */
+    uint32_t n_global, n_tiles, n_kept;  /* Llama 3.2 Vision: its second sort of layers; tiles of a picture; */
+    int32_t kept[16];                    /* layers whose outputs are handed on, too */
     double eps, mean[3], std[3];
 };
 struct sn_cv_sight_kind {
     const char *models, *towers;         /* model_type of the whole and of vision_config (. when not said) */
     const char *projector, *acts;
-    struct sn_cv_rows tower_rows, projector_rows;
+    struct sn_cv_rows tower_rows, projector_rows, global_rows;
     const char *const *tower_prefixes, *tower_probe;
     const char *const *projector_prefixes, *projector_probe;
     uint32_t n_embd, n_ff, n_layers, n_heads, image, patch; /* of transformers' class */

@@ -70,6 +70,44 @@ static const struct sn_cv_row qwen25_rows[] = {
     {"v.blk.#.ffn_down", "blocks.#.mlp.down_proj", {CV_E, CV_F}, CV_W | CV_BIAS, CV_COPY},
 };
 
+#define MLLAMA_LAYERS(out, in) \
+    {out ".ln1", in ".input_layernorm", {CV_E}, CV_W | CV_BIAS, CV_COPY}, \
+    {out ".ln2", in ".post_attention_layernorm", {CV_E}, CV_W | CV_BIAS, CV_COPY}, \
+    {out ".attn_q", in ".self_attn.q_proj", {CV_E, CV_E}, CV_W, CV_COPY}, \
+    {out ".attn_k", in ".self_attn.k_proj", {CV_E, CV_E}, CV_W, CV_COPY}, \
+    {out ".attn_v", in ".self_attn.v_proj", {CV_E, CV_E}, CV_W, CV_COPY}, \
+    {out ".attn_out", in ".self_attn.o_proj", {CV_E, CV_E}, CV_W, CV_COPY}, \
+    {out ".ffn_up", in ".mlp.fc1", {CV_F, CV_E}, CV_W | CV_BIAS, CV_COPY}, \
+    {out ".ffn_down", in ".mlp.fc2", {CV_E, CV_F}, CV_W | CV_BIAS, CV_COPY}
+/* Gates are written as what they multiply by. */
+static const struct sn_cv_row mllama_rows[] = {
+    {"v.class_embd", "class_embedding", {CV_E}, CV_TABLE, CV_COPY},
+    {"v.patch_embd", "patch_embedding", {CV_E, CV_3, CV_P, CV_P}, CV_W | CV_TABLE, CV_COPY},
+    {"v.position_embd.weight", "gated_positional_embedding.embedding", {CV_POS, CV_E}, CV_TABLE, CV_COPY},
+    {"v.position_embd.gate", "gated_positional_embedding.gate", {CV_1}, CV_REST, CV_COPY},
+    {"v.tile_position_embd", "gated_positional_embedding.tile_embedding", {CV_ASPECTS, CV_TILES_POS}, CV_W,
+     CV_COPY},
+    {"v.tile_position_embd.gate", "gated_positional_embedding.gate", {CV_1}, CV_TANH, CV_COPY},
+    {"v.pre_tile_position_embd", "pre_tile_positional_embedding.embedding", {CV_ASPECTS, CV_TILES}, CV_W,
+     CV_COPY},
+    {"v.pre_tile_position_embd.gate", "pre_tile_positional_embedding.gate", {CV_1}, CV_TANH, CV_COPY},
+    {"v.post_tile_position_embd", "post_tile_positional_embedding.embedding", {CV_ASPECTS, CV_TILES}, CV_W,
+     CV_COPY},
+    {"v.post_tile_position_embd.gate", "post_tile_positional_embedding.gate", {CV_1}, CV_TANH, CV_COPY},
+    {"v.pre_ln", "layernorm_pre", {CV_E}, CV_W | CV_BIAS, CV_COPY},
+    {"v.post_ln", "layernorm_post", {CV_E}, CV_W | CV_BIAS, CV_COPY},
+    MLLAMA_LAYERS("v.blk.#", "transformer.layers.#"),
+};
+static const struct sn_cv_row mllama_global_rows[] = {
+    MLLAMA_LAYERS("v.global.blk.#", "global_transformer.layers.#"),
+    {"v.global.blk.#.attn_gate", "global_transformer.layers.#.gate_attn", {CV_1}, CV_TANH, CV_COPY},
+    {"v.global.blk.#.ffn_gate", "global_transformer.layers.#.gate_ffn", {CV_1}, CV_TANH, CV_COPY},
+};
+static const struct sn_cv_row mllama_projector[] = {
+    {"mm.0.weight", "weight", {CV_OUT, CV_IN}, 0, CV_COPY},
+    {"mm.0.bias", "bias", {CV_OUT}, 0, CV_COPY},
+};
+
 static const struct sn_cv_row llava_projector[] = {
     {"mm.0", "linear_1", {CV_MID, CV_IN}, CV_W | CV_BIAS, CV_COPY},
     {"mm.2", "linear_2", {CV_OUT, CV_MID}, CV_W | CV_BIAS, CV_COPY},
@@ -274,6 +312,40 @@ static int qwen25_keys(struct sn_cv_sight *s, struct sn_cv_keys *k)
     return 0;
 }
 
+static int mllama_read(struct sn_cv_sight *s)
+{
+    double kept[SN_COUNT(s->kept)] = {3, 7, 15, 23, 30};
+    size_t n = 5;
+    s->n_global = 8;
+    s->n_tiles = 4;
+    int rc = sn_cv_u32(&s->tower, "attention_heads", 1, CV_HEADS_MAX, &s->n_heads);
+    if (rc == 0)
+        rc = sn_cv_f64(&s->tower, "norm_eps", 0, 1, &s->eps);
+    if (rc == 0)
+        rc = sn_cv_u32(&s->tower, "num_global_layers", 0, CV_LAYERS_MAX, &s->n_global);
+    if (rc == 0)
+        rc = sn_cv_u32(&s->tower, "max_num_tiles", 1, 16, &s->n_tiles);
+    if (rc == 0 && sn_cv_has(&s->tower, "intermediate_layers_indices"))
+        rc = sn_cv_numbers(&s->tower, "intermediate_layers_indices", 0, s->n_layers - 1, kept, SN_COUNT(kept), &n);
+    for (size_t i = 0; i < n && rc == 0; i++)
+        s->kept[s->n_kept++] = (int32_t)kept[i];
+    return rc;
+}
+
+static int mllama_keys(struct sn_cv_sight *s, struct sn_cv_keys *k)
+{
+    uint32_t n_tiles = s->n_tiles;
+    const int rc = sn_cv_u32(&s->pre, "max_image_tiles", 1, 16, &n_tiles);
+    if (rc == 0 && n_tiles != s->n_tiles)
+        return sn_cv_sight_refuse(s, "a max_image_tiles of the processor that is not the encoder's max_num_tiles");
+    sn_cv_put_bool(k, "use_gelu", true);
+    sn_cv_put_u32(k, "vision.max_num_tiles", s->n_tiles);
+    sn_cv_put_u32(k, "vision.global.block_count", s->n_global);
+    sn_cv_put_array(k, "vision.intermediate_layers_indices", SN_GGUF_I32, s->n_kept, s->kept,
+                    s->n_kept * sizeof *s->kept);
+    return rc;
+}
+
 const struct sn_cv_sight_kind sn_cv_sight_kinds[] = {
     {.models = "llava", .towers = "clip_vision_model .", .projector = "mlp", .acts = "quick_gelu",
      .tower_rows = CV_ROWS(clip_rows), .projector_rows = CV_ROWS(llava_projector),
@@ -302,6 +374,13 @@ const struct sn_cv_sight_kind sn_cv_sight_kinds[] = {
      .projector_prefixes = projector_prefixes, .projector_probe = "mm_soft_emb_norm.weight",
      .n_embd = 768, .n_ff = 3072, .n_layers = 12, .n_heads = 12, .image = 224, .patch = 16, .eps = 1e-6,
      .half_colours = true, .means = true, .read = gemma3_read, .keys = gemma3_keys},
+    {.models = "mllama", .towers = "mllama_vision_model mllama .", .projector = "mllama", .acts = "gelu",
+     .tower_rows = CV_ROWS(mllama_rows), .projector_rows = CV_ROWS(mllama_projector),
+     .global_rows = CV_ROWS(mllama_global_rows),
+     .tower_prefixes = PREFIXES("model.vision_model.", "vision_model."), .tower_probe = "class_embedding",
+     .projector_prefixes = projector_prefixes, .projector_probe = "weight",
+     .n_embd = 1280, .n_ff = 5120, .n_layers = 32, .n_heads = 16, .image = 448, .patch = 14, .eps = 1e-5,
+     .class_token = true, .read = mllama_read, .keys = mllama_keys},
     {.models = "qwen2_vl", .towers = "qwen2_vl_vision qwen2_vl .", .projector = "qwen2vl_merger",
      .acts = "quick_gelu", .tower_rows = CV_ROWS(qwen2_rows), .projector_rows = CV_ROWS(qwen_merger),
      .tower_prefixes = PREFIXES("visual.", "model.visual."), .tower_probe = "patch_embed.proj.weight",

@@ -10,7 +10,7 @@
 
 /* As llm/hparams.c has them: what is converted can be loaded. */
 enum {
-    LAYERS_MAX = 1024, EMBD_MAX = 1 << 17, HEADS_MAX = 1024, HEAD_MAX = 2048, FF_MAX = 1 << 20,
+    LAYERS_MAX = CV_TEXT_LAYERS_MAX, EMBD_MAX = 1 << 17, HEADS_MAX = 1024, HEAD_MAX = 2048, FF_MAX = 1 << 20,
     EXPERTS_MAX = 1024, USED_MAX = 64, CTX_MAX = 1 << 30, VOCAB_MAX = 1 << 24,
 };
 
@@ -115,10 +115,28 @@ static int read_vocab_size(const struct sn_cv_folder *f, struct sn_cv_text *t, c
         return 0;
     snprintf(name, sizeof name, "%sembed_tokens.weight", prefix);
     const struct sn_safetensor *x = sn_safetensors_find(f->weights, name);
-    if (!x || x->n_dims != 2 || x->shape[0] < 1 || x->shape[0] > VOCAB_MAX)
+    const uint32_t extra = t->family->extra_embd;
+    if (!x || x->n_dims != 2 || x->shape[0] <= extra || x->shape[0] > VOCAB_MAX)
         return sn_cv_missing(&t->c, "vocab_size");
-    t->n_vocab = (uint32_t)x->shape[0];
+    t->n_vocab = (uint32_t)x->shape[0] - extra;
     return 0;
+}
+
+static int read_cross(struct sn_cv_text *t)
+{
+    const struct sn_cv_family *y = t->family;
+    double layers[LAYERS_MAX];
+    size_t n = y->n_cross;
+    if (!y->cross)
+        return 0;
+    for (size_t i = 0; i < n; i++)
+        layers[i] = y->cross_layers[i];
+    int rc = 0;
+    if (sn_cv_has(&t->c, y->cross))
+        rc = sn_cv_numbers(&t->c, y->cross, 0, t->n_layers - 1, layers, LAYERS_MAX, &n);
+    for (size_t i = 0; i < n && rc == 0; i++)
+        t->cross[(size_t)layers[i] % LAYERS_MAX] = true;
+    return rc;
 }
 
 static const char *const prefixes[] = {"model.", "language_model.model.", "model.language_model.",
@@ -172,6 +190,8 @@ int sn_cv_text_read(struct sn_cv_folder *f, struct sn_cv_text *t)
         rc = read_vocab_size(f, t, prefix);
     if (rc == 0)
         rc = read_tie(f, t);
+    if (rc == 0)
+        rc = read_cross(t);
     if (rc < 0)
         sn_cv_text_fini(t);
     return rc;
@@ -218,11 +238,13 @@ static struct sn_cv_scope scope_of(const struct sn_cv_text *t, const char *prefi
 {
     const uint64_t q = (uint64_t)t->n_heads * t->head, kv = (uint64_t)t->n_kv * t->head;
     struct sn_cv_scope s = {.prefix = prefix, .n_layers = t->n_layers, .n_experts = t->n_experts,
-                            .head = t->family->turned ? t->head : 0, .shift = t->family->shift};
+                            .head = t->family->turned ? t->head : 0, .shift = t->family->shift,
+                            .cross = t->cross};
     const uint64_t dims[CV_N_DIMS] = {
         [CV_1] = 1, [CV_E] = t->n_embd, [CV_Q] = q, [CV_KV] = kv, [CV_QKV] = q + 2 * kv, [CV_HEAD] = t->head,
         [CV_F] = t->n_ff, [CV_2F] = 2 * (uint64_t)t->n_ff, [CV_VOCAB] = t->n_vocab, [CV_X] = t->n_experts,
         [CV_FX] = t->n_ff_expert, [CV_FS] = t->n_ff_shared,
+        [CV_ROWS_IN] = (uint64_t)t->n_vocab + t->family->extra_embd,
     };
     memcpy(s.dims, dims, sizeof dims);
     return s;
@@ -237,7 +259,7 @@ static int plan_head(const struct sn_cv_text *t, struct sn_cv_plan *p)
         return 0;
     }
     const struct sn_cv_row row = {"output.weight", name ? name : "lm_head.weight", {CV_VOCAB, CV_E}, 0, CV_COPY};
-    const struct sn_cv_rows set = {&row, 1};
+    const struct sn_cv_rows set = {&row, 1, CV_ALL_LAYERS};
     const struct sn_cv_scope s = scope_of(t, "");
     return sn_cv_plan_rows(p, &set, &s);
 }

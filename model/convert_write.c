@@ -23,7 +23,7 @@ static uint64_t n_elements(const struct sn_cv_item *x) { return x->ne[0] * x->ne
 static bool is_as_it_was(const struct sn_cv_item *x)
 {
     return x->n_src == 1 && x->width == n_elements(x) && x->row0 == 0 &&
-           (uint32_t)x->src[0]->type == x->type && x->shift == 0;
+           (uint32_t)x->src[0]->type == x->type && x->shift == 0 && !x->map;
 }
 
 /* --- elements --- */
@@ -42,9 +42,19 @@ static int put_floats(const struct painter *w, const float *v, size_t n, uint8_t
     return 0;
 }
 
+static void change(const struct sn_cv_item *x, float *v, size_t n)
+{
+    for (size_t i = 0; i < n && x->shift != 0; i++)
+        v[i] += x->shift;
+    for (size_t i = 0; i < n && x->map; i++) {
+        const double t = tanh((double)v[i]);
+        v[i] = (float)(x->map == CV_TANH ? t : 1 - t);
+    }
+}
+
 static int put_run(struct painter *w, uint32_t type, const uint8_t *from, uint64_t n, uint8_t *to)
 {
-    if (type == w->x->type && w->x->shift == 0) {
+    if (type == w->x->type && w->x->shift == 0 && !w->x->map) {
         memcpy(to, from, n * w->in_bytes);
         return 0;
     }
@@ -52,8 +62,7 @@ static int put_run(struct painter *w, uint32_t type, const uint8_t *from, uint64
     for (uint64_t at = 0; at < n && rc == 0; at += CHUNK) {
         const size_t now = sn_min(CHUNK, n - at);
         rc = sn_dequantize(type, from + at * w->in_bytes, w->chunk, now, w->f->d);
-        for (size_t i = 0; i < now && w->x->shift != 0; i++)
-            w->chunk[i] += w->x->shift;
+        change(w->x, w->chunk, rc == 0 ? now : 0);
         if (rc == 0)
             rc = put_floats(w, w->chunk, now, to + at * w->out_bytes);
     }

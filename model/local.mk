@@ -47,6 +47,7 @@ model_libmodel_a_SOURCES = \
   model/tokenizer_split.c \
   model/tokenizer_utf8.c \
   model/tokenizer_vocab.c \
+  model/tower.c model/tower.h \
   model/whisper_ct2.c \
   model/whisper_file.c model/whisper_file.h model/whisper_impl.h \
   model/whisper_ggml.c \

@@ -68,15 +68,6 @@ void sn_seen_fini(struct sn_seen *s)
     *s = (struct sn_seen){0};
 }
 
-/* The plan's views as the stages after the encoder know them. */
-static struct sn_views views_of(const struct sn_vision_plan *p)
-{
-    return (struct sn_views){
-        .rows = p->rows, .cols = p->cols, .overview_first = p->overview == SN_OVERVIEW_FIRST,
-        .overview_last = p->overview == SN_OVERVIEW_LAST,
-        .tile = {p->tile.grid_w, p->tile.grid_h}, .whole = {p->whole.grid_w, p->whole.grid_h}};
-}
-
 int sn_sight_prepare(struct sn_sight *s, const struct sn_image *image, size_t max_tokens,
                      struct sn_vision_pixels *out, struct sn_diag *d)
 {
@@ -97,7 +88,8 @@ int sn_sight_prepare_planned(struct sn_sight *s, const struct sn_vision_pre *pre
 int sn_sight_encode(struct sn_sight *s, const struct sn_vision_pixels *pixels, struct sn_seen *out,
                     const volatile int *stop, struct sn_diag *d)
 {
-    *out = (struct sn_seen){.plan = pixels->plan, .encoded_views = views_of(&pixels->plan)};
+    *out = (struct sn_seen){.plan = pixels->plan,
+                            .encoded_views = sn_vision_views(s->tower, &pixels->plan)};
     const double begun = sn_clock_s();
     int rc = sn_vision_encode(s->tower, pixels, &out->encoded, stop, d);
     const double encoded = sn_clock_s();
@@ -120,7 +112,7 @@ static int recall(struct sn_sight *s, const struct sn_image *image, const struct
     if (!*from) return sn_recall_unique_key(&out->key, d);
     int rc = sn_feature_key_picture(&by, sn_vision_prepares(s->tower), plan, image, &out->key, d);
     out->plan = *plan;
-    out->encoded_views = views_of(plan);
+    out->encoded_views = sn_vision_views(s->tower, plan);
     if (rc == 0) rc = sn_projector_views(s->projector, &out->encoded_views, &out->views, d);
     if (rc == 0)
         out->recalled = sn_recall_find(*from, &out->key, sn_views_rows(&out->views),

@@ -11,7 +11,7 @@
 #include "base/mem.h"
 
 const char *const mm_families[] = {"llava", "idefics3", "qwen2vl", "qwen25vl", "gemma3v", "pixtral",
-                                   "mistral3v", "idefics2", NULL};
+                                   "mistral3v", "idefics2", "mllama", NULL};
 const char *const mm_video_families[] = {"qwen2vl-video", "qwen25vl-video", "idefics3-video", NULL};
 const char *const mm_hearing_families[] = {"ultravox", "qwen2audio", "voxtral", NULL};
 
@@ -145,6 +145,7 @@ static void read_medium(const json_t *j, struct mm_medium *m)
     const json_t *grid = json_object_get(j, "grid");
     for (size_t i = 0; i < json_array_size(grid) && i < 2; i++)
         m->grid[i] = (uint32_t)json_integer_value(json_array_get(grid, i));
+    m->aspect_id = (uint32_t)number(j, "aspect_id");
     pair(j, "encoder", m->encoder);
     pair(j, "projector", m->projector);
     read_times(j, m);
@@ -235,6 +236,15 @@ struct mm_golden *mm_golden_read(const char *family)
 
 void mm_golden_free(struct mm_golden *g) { free(g); }
 
+const char *mm_tower(const struct mm_golden *g) { return g->mmproj[0] ? g->mmproj : g->model; }
+
+/* Tiles of mllama are lines of rows, four of them whatever the picture. */
+static struct sn_views tile_views(const struct mm_medium *m)
+{
+    return (struct sn_views){.rows = m->rows, .cols = m->cols, .tile = {(uint32_t)m->encoder[1] / 4, 1},
+                             .absent = 4 - m->rows * m->cols};
+}
+
 /* Views of one picture are alike, so their grid follows from the rows' number and the pixels' shape. */
 struct sn_views mm_views(const char *family, const struct mm_golden *g, size_t i)
 {
@@ -243,6 +253,7 @@ struct sn_views mm_views(const char *family, const struct mm_golden *g, size_t i
     const struct mm_medium *m = &g->media[i];
     if (m->n_views)
         return (struct sn_views){.rows = (uint32_t)m->n_views, .cols = 1, .tile = {m->grid[1], m->grid[0]}};
+    if (m->aspect_id) return tile_views(m);
     snprintf(name, sizeof name, "pixels_%zu", i);
     if (!mm_array_read(family, name, &pixels)) /* a sound */
         return (struct sn_views){.whole = {(uint32_t)m->encoder[1], 1}, .overview_last = true};

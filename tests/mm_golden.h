@@ -31,6 +31,7 @@ struct mm_medium {
     char file[64];
     uint32_t rows, cols;    /* tiles; 0: one view */
     uint32_t grid[2];       /* patches: height, width; 0: not said */
+    uint32_t aspect_id;     /* mllama; else 0 */
     size_t encoder[2], projector[2]; /* first row, number of rows */
     size_t n_views;         /* of a video; 0: it is none */
     double at[MM_VIEWS_MAX], seconds, step; /* times of views, its length, between views */
@@ -62,6 +63,8 @@ void mm_golden_free(struct mm_golden *g);
 void mm_path(char *out, size_t size, const char *folder, const char *name);
 bool mm_exists(const char *family);
 
+/* The file that holds the tower: the mmproj, or the model's own. */
+const char *mm_tower(const struct mm_golden *g);
 /* How the encoder's rows of medium i lie. */
 struct sn_views mm_views(const char *family, const struct mm_golden *g, size_t i);
 bool mm_is_row(const struct mm_golden *g, size_t token);

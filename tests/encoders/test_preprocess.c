@@ -221,6 +221,31 @@ static void counts_tokens_as_models_do(void **state)
     }
 }
 
+/* A budget leaves fewer canvases to choose from, and the one that is chosen keeps its number. */
+static void canvases_keep_their_numbers(void **state)
+{
+    static const struct {
+        uint32_t w, h;
+        size_t max_tokens;
+        uint32_t rows, cols, id;
+    } cases[] = {
+        {560, 560, 0, 1, 1, 1},       {1120, 560, 0, 1, 2, 2},        {2240, 560, 0, 1, 4, 4},
+        {560, 1120, 0, 2, 1, 5},      {1120, 1120, 0, 2, 2, 6},       {560, 1680, 0, 3, 1, 7},
+        {560, 2240, 0, 4, 1, 8},      {560, 2240, 3 * 1601, 3, 1, 7}, {560, 2240, 2 * 1601, 2, 1, 5},
+        {1120, 1120, 1601, 1, 1, 1},
+    };
+    const struct sn_vision_pre p = row("mllama");
+    (void)state;
+    for (size_t i = 0; i < SN_COUNT(cases); i++) {
+        struct sn_vision_plan plan;
+        assert_int_equal(sn_vision_pre_plan(&p, cases[i].w, cases[i].h, cases[i].max_tokens, &plan, NULL), 0);
+        if (plan.rows != cases[i].rows || plan.cols != cases[i].cols || plan.aspect_id != cases[i].id)
+            fail_msg("%ux%u: %ux%u tiles, number %u", cases[i].w, cases[i].h, plan.rows, plan.cols,
+                     plan.aspect_id);
+        assert_int_equal(plan.n_tokens + plan.n_absent_tokens, 4 * 1601);
+    }
+}
+
 static const char *const families[] = {
     "clip",   "siglip",         "dinov2",           "mlp",     "llava-pad", "llava-next", "idefics2", "idefics3",
     "gemma3", "qwen2vl_merger", "qwen2.5vl_merger", "pixtral", "resampler", "mllama",     "internvl",
@@ -399,6 +424,7 @@ int main(void)
         cmocka_unit_test(pixels_are_the_processors),
         cmocka_unit_test(any_threads_give_the_same),
         cmocka_unit_test(counts_tokens_as_models_do),
+        cmocka_unit_test(canvases_keep_their_numbers),
         cmocka_unit_test(views_tile_the_pixels),
         cmocka_unit_test(shrinks_to_a_budget_or_says_both_numbers),
         cmocka_unit_test(shrinks_no_more_than_needed),

@@ -37,7 +37,8 @@ static int teardown(void **state)
 }
 
 /* The golden levels (n, 3, h, w) as a picture of n tiles. */
-static struct sn_vision_pixels pixels_of(const struct sn_vision *v, const struct mm_array *levels)
+static struct sn_vision_pixels pixels_of(const struct sn_vision *v, const struct mm_array *levels,
+                                         uint32_t aspect_id)
 {
     const struct sn_vision_pre *p = sn_vision_prepares(v);
     struct sn_vision_pixels out = {.x = sn_malloc_array(levels->n, sizeof *out.x)};
@@ -51,7 +52,7 @@ static struct sn_vision_pixels pixels_of(const struct sn_vision *v, const struct
     const uint32_t w = (uint32_t)levels->shape[3], h = (uint32_t)levels->shape[2];
     out.plan = (struct sn_vision_plan){
         .rows = (uint32_t)levels->shape[0], .cols = 1, .n_views = levels->shape[0],
-        .n_floats = levels->n,
+        .n_floats = levels->n, .aspect_id = aspect_id,
         .tile = {.px = {w, h}, .grid_w = w / p->patch, .grid_h = h / p->patch}};
     return out;
 }
@@ -66,7 +67,7 @@ static double check_picture(struct sn_vision *v, const char *family, const struc
     struct sn_features out;
     snprintf(name, sizeof name, "pixels_%zu", i);
     assert_true(mm_array_read(family, name, &levels));
-    struct sn_vision_pixels in = pixels_of(v, &levels);
+    struct sn_vision_pixels in = pixels_of(v, &levels, g->media[i].aspect_id);
     ok(sn_vision_encode(v, &in, &out, NULL, &d), &d);
     assert_int_equal(out.n_cols, truth->shape[truth->rank - 1]);
     assert_int_equal(out.n_rows, g->media[i].encoder[1]);
@@ -86,7 +87,7 @@ static void check_family(const char *family)
     struct sn_vision *v = NULL;
     struct mm_array truth;
     struct mm_golden *g = mm_golden_read(family);
-    mm_path(path, sizeof path, "models", g->mmproj);
+    mm_path(path, sizeof path, "models", mm_tower(g));
     ok(sn_gguf_open(path, &file, &d), &d);
     ok(sn_vision_open(dev, file, &v, &d), &d);
     assert_true(mm_array_read(family, "encoder", &truth));

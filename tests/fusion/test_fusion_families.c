@@ -15,6 +15,7 @@
 #include "fusion/fuse.h"
 #include "fusion/projector.h"
 #include "model/gguf.h"
+#include "model/tower.h"
 #include "model/tokenizer.h"
 
 static struct sn_device *dev;
@@ -53,12 +54,12 @@ static void open_family(const char *name, struct family *f)
     char path[512];
     struct sn_diag d;
     *f = (struct family){.g = mm_golden_read(name)};
-    mm_path(path, sizeof path, "models", f->g->mmproj);
+    mm_path(path, sizeof path, "models", mm_tower(f->g));
     ok(sn_gguf_open(path, &f->mmproj, &d), &d);
     mm_path(path, sizeof path, "models", f->g->model);
     ok(sn_gguf_open(path, &f->text, &d), &d);
     ok(sn_tokenizer_new(f->text, &f->tokenizer, &d), &d);
-    const bool sees = sn_gguf_find(f->mmproj, "clip.has_vision_encoder") != NULL;
+    const bool sees = sn_gguf_find(f->mmproj, "clip.has_vision_encoder") || sn_tower_within(f->mmproj);
     ok(sn_projector_open(dev, f->mmproj, sees ? SN_SENSE_SIGHT : SN_SENSE_HEARING, &f->p, &d), &d);
     assert_true(mm_array_read(name, "encoder", &f->encoder));
     assert_true(mm_array_read(name, "projector", &f->projector));
@@ -92,6 +93,35 @@ static double check_medium(const char *name, struct family *f, size_t i)
     return c;
 }
 
+static size_t row_of(const struct family *f, const float *row, size_t cols)
+{
+    for (size_t r = 0; r < f->projector.n / cols; r++)
+        if (!memcmp(row, f->projector.v + r * cols, cols * sizeof *row)) return r;
+    fail_msg("a row of the memory is none of the projector's");
+    return 0;
+}
+
+/* From the token of a picture to the next one's, the rows of its tiles are seen, and no others; before
+ * the first there is nothing. In the memory are all rows, each once. */
+static void check_memory(const struct family *f, const struct sn_prompt *p, size_t cols)
+{
+    const struct mm_golden *g = f->g;
+    size_t sum = 0;
+    assert_int_equal(p->n_looks, g->n_spans + 1);
+    assert_int_equal(p->looks[0].start, 0);
+    assert_int_equal(p->looks[0].n, 0);
+    for (size_t i = 0; i < g->n_spans; i++) {
+        const struct sn_look *l = &p->looks[i + 1];
+        const struct mm_medium *m = &g->media[g->spans[i].media];
+        assert_int_equal(l->start, g->spans[i].start);
+        assert_int_equal(l->n, m->projector[1] / 4 * m->rows * m->cols);
+        for (size_t r = 0; r < l->n; r++)
+            assert_int_equal(row_of(f, p->memory + (l->row + r) * cols, cols), m->projector[0] + r);
+    }
+    for (size_t r = 0; r < p->n_memory; r++) sum += row_of(f, p->memory + r * cols, cols);
+    assert_int_equal(sum, p->n_memory * (p->n_memory - 1) / 2);
+}
+
 /* Tokens are transformers', rows stand where its placeholders do, and bring the right numbers. */
 static void check_prompt(const char *name, struct family *f)
 {
@@ -116,8 +146,11 @@ static void check_prompt(const char *name, struct family *f)
         if (mm_is_row(g, i) ? p.tokens[i] >= 0 : p.tokens[i] != g->tokens[i])
             fail_msg("%s: token %zu is %d, not %d", name, i, (int)p.tokens[i], (int)g->tokens[i]);
     assert_int_equal(p.n, g->n_tokens);
-    assert_int_equal(p.n_rows, f->projector.n / cols);
-    assert_memory_equal(p.rows, f->projector.v, f->projector.n * sizeof *p.rows);
+    if (p.n_memory)
+        check_memory(f, &p, cols);
+    else
+        assert_memory_equal(p.rows, f->projector.v, f->projector.n * sizeof *p.rows);
+    assert_int_equal(p.n_rows + p.n_memory, f->projector.n / cols);
     assert_true((p.at != NULL) == g->has_positions);
     for (size_t i = 0; p.at && i < p.n; i++)
         if (memcmp(&p.at[i], &g->at[i], sizeof p.at[i]) != 0)
@@ -151,6 +184,47 @@ static size_t check_families(const char *const *names)
             n++;
         }
     return n;
+}
+
+/* Pictures whose tokens touch are seen together; the beginning token stands behind those that come first. */
+static void neighbours_are_seen_together(void **state)
+{
+    struct family f;
+    struct sn_diag d;
+    struct sn_prompt p;
+    (void)state;
+    open_family("mllama", &f);
+    const struct sn_views one = {.rows = 1, .cols = 1, .tile = {5, 1}, .absent = 3};
+    const struct sn_views two = {.rows = 1, .cols = 2, .tile = {5, 1}, .absent = 2};
+    const struct sn_digest keys[] = {{{1}}, {{2}}, {{3}}};
+    const struct sn_medium media[] = {{.kind = "mllama", .views = one, .key = &keys[0]},
+                                      {.kind = "mllama", .views = two, .key = &keys[1]},
+                                      {.kind = "mllama", .views = one, .key = &keys[2]}};
+    const char *text = "<media><media>the lazy<media>";
+    const struct sn_fuse fuse = {.tokenizer = f.tokenizer, .text = text, .n = strlen(text),
+                                 .marker = "<media>", .media = media, .n_media = 3, .width = 8};
+    ok(sn_fuse(&fuse, &p, &d), &d);
+    assert_int_equal(p.tokens[2], sn_tokenizer_bos(f.tokenizer));
+    assert_true(p.tokens[0] == p.tokens[1] && p.tokens[0] == p.tokens[p.n - 1]);
+    assert_int_equal(p.n_memory, 60);
+    assert_null(p.memory);
+    const struct sn_look looks[] = {{0, 0, 5}, {1, 0, 15}, {p.n - 1, 15, 5}};
+    assert_int_equal(p.n_looks, 3);
+    assert_memory_equal(p.looks, looks, sizeof looks);
+    const struct sn_digest key = p.memory_key;
+    sn_prompt_fini(&p);
+    const struct sn_medium turned[] = {media[1], media[0], media[2]};
+    struct sn_fuse other = fuse;
+    other.media = turned;
+    ok(sn_fuse(&other, &p, &d), &d);
+    assert_true(sn_digest_known(&key) && sn_digest_known(&p.memory_key) && !sn_digest_equal(&key, &p.memory_key));
+    sn_prompt_fini(&p);
+    const struct sn_medium unnamed[] = {media[0], {.kind = "mllama", .views = two}, media[2]};
+    other.media = unnamed;
+    ok(sn_fuse(&other, &p, &d), &d);
+    assert_false(sn_digest_known(&p.memory_key));
+    sn_prompt_fini(&p);
+    close_family(&f);
 }
 
 static void projectors_and_prompts_match_transformers(void **state)
@@ -195,6 +269,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(projectors_and_prompts_match_transformers),
         cmocka_unit_test(frames_stand_together_or_apart),
+        cmocka_unit_test(neighbours_are_seen_together),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

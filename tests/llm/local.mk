@@ -33,6 +33,13 @@ tests_llm_test_engine_SOURCES = \
 tests_llm_test_engine_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
 tests_llm_test_engine_LDADD = $(LIBLLM) $(TEST_LIBS)
 
+check_PROGRAMS += tests/llm/test_cross
+TESTS += tests/llm/test_cross
+tests_llm_test_cross_SOURCES = \
+  tests/llm/test_cross.c tests/llm/tiny_file.c tests/llm/tiny_file.h $(LLM_TEST_SUPPORT)
+tests_llm_test_cross_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
+tests_llm_test_cross_LDADD = $(LIBLLM) $(TEST_LIBS)
+
 check_PROGRAMS += tests/llm/test_hostile
 TESTS += tests/llm/test_hostile
 tests_llm_test_hostile_SOURCES = \

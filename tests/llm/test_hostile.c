@@ -39,7 +39,7 @@ static void the_unspoilt_files_run(void **state)
 {
     (void)state;
     static const char *const archs[] = {"llama", "mixtral", "deepseek2", "mistral3", "smollm3",
-                                        "granite"};
+                                        "granite", "mllama"};
     for (size_t i = 0; i < SN_COUNT(archs); i++) {
         struct sn_diag d;
         tiny_write(path, archs[i], &(struct tiny_spoil){0});
@@ -102,6 +102,19 @@ static void contradictions_are_errors(void **state)
         {"mixtral", {.key = "expert_feed_forward_length", .value = 17}, -SN_EFORMAT, "gate_exps"},
         {"mixtral", {.tensor = "blk.0.ffn_down_exps.weight", .ne = {16, 32, 3}}, -SN_EFORMAT,
          "ffn_down_exps.weight is 16 x 32 x 3"},
+        {"mllama", {.key = "attention.cross_attention_layers", .value = NAN}, -SN_ENOENT,
+         "cross_attention_layers"},
+        {"mllama", {.key = "attention.cross_attention_layers", .value = 2}, -SN_EFORMAT, "layer 2 of 2"},
+        {"mllama", {.key = "attention.cross_attention_layers", .value = -1}, -SN_EFORMAT, "layer -1 of 2"},
+        {"mllama", {.key = "attention.cross_attention_layers", .value = 0}, -SN_ENOENT,
+         "blk.0.cross_attn_q_proj"},
+        {"mllama", {.tensor = "blk.1.cross_attn_k_proj.weight", .ne = {32, 32}}, -SN_EFORMAT,
+         "cross_attn_k_proj"},
+        {"mllama", {.tensor = "blk.1.cross_attn_q_norm.weight"}, -SN_ENOENT, "cross_attn_q_norm"},
+        {"mllama", {.tensor = "blk.1.cross_attn_mlp_gate"}, -SN_ENOENT, "cross_attn_mlp_gate"},
+        {"mllama", {.tensor = "blk.1.cross_attn_attn_gate", .ne = {32}}, -SN_EFORMAT,
+         "cross_attn_attn_gate"},
+        {"mllama", {.extra = "v.class_embd"}, -SN_EUNSUPPORTED, "v.class_embd"}, /* no tower by its keys */
         {"deepseek2", {.key = "expert_group_count", .value = 3}, -SN_EFORMAT, "groups"},
         {"deepseek2", {.key = "expert_group_count", .value = 2}, -SN_EFORMAT, "0 of 2 groups"},
         {"deepseek2", {.key = "attention.kv_lora_rank", .value = 0}, -SN_ELIMIT, "kv_lora_rank"},

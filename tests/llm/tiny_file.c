@@ -47,6 +47,12 @@ static const struct shape attention[] = {
     {"attn_q.weight", {E, H * D}}, {"attn_k.weight", {E, H_KV * D}},
     {"attn_v.weight", {E, H_KV * D}}, {"attn_output.weight", {H * D, E}},
 };
+static const struct shape cross[] = { /* of the last layer */
+    {"cross_attn_q_proj.weight", {E, H * D}}, {"cross_attn_k_proj.weight", {E, H_KV * D}},
+    {"cross_attn_v_proj.weight", {E, H_KV * D}}, {"cross_attn_o_proj.weight", {H * D, E}},
+    {"cross_attn_q_norm.weight", {D}}, {"cross_attn_k_norm.weight", {D}},
+    {"cross_attn_attn_gate", {1}}, {"cross_attn_mlp_gate", {1}},
+};
 static const struct shape mla_attention[] = {
     {"attn_q.weight", {E, H * (8 + ROT)}}, {"attn_kv_a_mqa.weight", {E, RANK + ROT}},
     {"attn_kv_a_norm.weight", {RANK}}, {"attn_k_b.weight", {8, RANK, H}},
@@ -103,6 +109,18 @@ static void put_spoilt(struct writer *w)
     else ok(sn_gguf_put_f32(w->w, key, (float)s->value, &d), &d);
 }
 
+static void put_cross_layers(struct writer *w)
+{
+    static const char key[] = "attention.cross_attention_layers";
+    const struct tiny_spoil *s = w->spoil;
+    const bool it = s->key && !strcmp(s->key, key);
+    struct sn_diag d;
+    const int64_t layer = it ? (int64_t)s->value : L - 1;
+    if (!it || !isnan(s->value))
+        ok(sn_gguf_put_array(w->w, "mllama.attention.cross_attention_layers", SN_GGUF_I64, 1, &layer,
+                             sizeof layer, &d), &d);
+}
+
 static void put_tensors(struct writer *w, int layer, const struct shape *list, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -148,17 +166,20 @@ void tiny_write(const char *path, const char *arch, const struct tiny_spoil *spo
     struct sn_diag d;
     struct writer w = {.arch = arch, .spoil = spoil};
     const bool is_mla = !strcmp(arch, "deepseek2"), is_moe = is_mla || !strcmp(arch, "mixtral");
+    const bool is_cross = !strcmp(arch, "mllama");
     if (!strcmp(arch, "mixtral")) w.arch = "llama";
     ok(sn_gguf_writer_new(path, &w.w, &d), &d);
     ok(sn_gguf_put_string(w.w, "general.architecture", w.arch, &d), &d);
     put_values(&w, common, SN_COUNT(common));
     if (is_moe) put_values(&w, moe, SN_COUNT(moe));
     if (is_mla) put_values(&w, mla, SN_COUNT(mla));
-    put_spoilt(&w);
+    if (is_cross) put_cross_layers(&w);
+    else put_spoilt(&w);
     put_tensors(&w, -1, top, SN_COUNT(top));
     for (int i = 0; i < L; i++) {
         put_tensors(&w, i, norms, SN_COUNT(norms));
         if (is_mla) put_tensors(&w, i, mla_attention, SN_COUNT(mla_attention));
+        else if (is_cross && i == L - 1) put_tensors(&w, i, cross, SN_COUNT(cross));
         else put_tensors(&w, i, attention, SN_COUNT(attention));
         const bool mix = is_moe && !(is_mla && i == 0);
         if (mix) put_tensors(&w, i, experts, SN_COUNT(experts));

@@ -27,8 +27,13 @@ def families():
     for path in sorted(GOLDEN.glob("*/prompt.json")):
         info = json.loads(path.read_text(encoding="utf-8"))
         media = info.get("media", [])
-        if "mmproj" in info and media and all(m["file"].endswith(SEEN) for m in media):
+        if path.parent.name != "whisper" and media and all(m["file"].endswith(SEEN) for m in media):
             yield path.parent.name, info
+
+
+def tower(info):
+    """The file that sees: the model's own, where there is no other."""
+    return MODELS / info.get("mmproj", info.get("model"))
 
 
 def pictures(info):
@@ -49,15 +54,16 @@ def estimate(tmp):
     seeing = [(name, info) for name, info in families() if "model" in info]
     for name, info in seeing:
         files = pictures(info)
-        mmproj = MODELS / info["mmproj"]
         rows = 0
         for i in range(len(info["media"])):
             rows += len(stage(name, info, i, "projector", tmp / "rows.npy"))
-        done = run("estimate", "-m", mmproj, *files, "--json")
+        done = run("estimate", "-m", tower(info), *files, "--json")
         status(done, 0, f"{name}: estimate")
         plan = json.loads(done.stdout)
-        check(plan["tokens"] == rows == sum(p["tokens"] for p in plan["pictures"]),
-              f"{name}: {plan['tokens']} tokens estimated, {rows} rows")
+        what = "tokens" if "mmproj" in info else "memory_rows"
+        check(plan[what] == rows == sum(p[what] for p in plan["pictures"]),
+              f"{name}: {plan[what]} {what} estimated, {rows} rows")
+        check(("mmproj" in info) == ("memory_rows" not in plan) == ("context" not in plan), f"{name}: {plan}")
     name, info = seeing[0]
     many = [a for _ in range(400) for a in pictures(info)]
     done = run("estimate", "-m", MODELS / info["model"], "--mmproj", MODELS / info["mmproj"], *many)
@@ -67,7 +73,7 @@ def estimate(tmp):
 
 def stage(name, info, i, what, out):
     medium = info["media"][i]
-    done = run("encode", "-m", MODELS / info["mmproj"], "--image", MEDIA / medium["file"], "--stage", what,
+    done = run("encode", "-m", tower(info), "--image", MEDIA / medium["file"], "--stage", what,
                "-o", out)
     status(done, 0, f"{name}: encode --stage {what}")
     if done.returncode:
@@ -135,6 +141,30 @@ def ask(_):
     check("views" in report and "tokens" in report, f"ask -v says {report!r}")
 
 
+def look(tmp):
+    """A model whose pictures do not stand in its prompt: it sees with its own file, also in a chat, and goes
+    without where there is nothing to look at."""
+    model, files = MODELS / "mllama.gguf", ("--image", MEDIA / "wide.png", "--image", MEDIA / "tall.png")
+    ask = ("ask", "-m", model, "--template", "llama3", "--temperature", 0, "-n", 6, "--ids", "the lazy")
+    plain = status(run(*ask), 0, "ask without a picture").stdout
+    one = status(run(*ask, *files[:2]), 0, "ask with a picture").stdout
+    two = status(run(*ask, *files), 0, "ask with two").stdout
+    check(len({plain, one, two}) == 3, f"pictures change nothing: {plain!r} {one!r} {two!r}")
+    same = status(run(*ask, *files, "--mmproj", model), 0, "ask with itself as --mmproj").stdout
+    check(same == two, f"--mmproj: {same!r}, not {two!r}")
+    report = status(run(*ask, *files, "-v"), 0, "ask -v").stderr.decode()
+    check(report.count("68 rows to look at") == 2, f"ask -v says {report!r}")
+    small = status(run(*ask, *files, "-v", "--image-tokens", 17), 0, "one tile each").stderr.decode()
+    check(small.count("1 views, 68 rows") == 2, f"--image-tokens 17: {small!r}")
+    plan = status(run("estimate", "-m", model, *files), 0, "estimate").stdout.decode()
+    check("68 rows to look at" in plan and "2 tokens of a context of 512" in plan, f"estimate says {plan!r}")
+    # where the text has no marker, pictures come first, and the beginning token after them
+    first, marked = tmp / "first.npy", tmp / "marked.npy"
+    status(run("logits", "-m", model, *files, "-p", "the lazy", "-o", first), 0, "pictures first")
+    status(run("logits", "-m", model, *files, "-p", "<__media__><__media__>the lazy", "-o", marked), 0, "marked")
+    check((np.load(first) == np.load(marked)).all(), "pictures without marker do not come first")
+
+
 def refusals(tmp):
     llava, qwen = MODELS / "llava.gguf", MODELS / "qwen2vl.mmproj.gguf"
     picture = MEDIA / "wide.png"
@@ -151,6 +181,8 @@ def refusals(tmp):
          "another model"),
         (("logits", "-m", llava, "--image", picture, "-p", "<__media__> <__media__>", "-o", tmp / "x.npy"),
          "2 media markers"),
+        (("ask", "-m", llava, "--mmproj", MODELS / "mllama.gguf", "--image", picture, "a"), "no cross-attention"),
+        (("ask", "-m", MODELS / "mllama.gguf", "--image", picture, "--image-tokens", 16, "a"), "16"),
         (("encode", "-m", MODELS / "dinov2.mmproj.gguf", "--image", picture, "--stage", "projector", "-o",
           tmp / "x.npy"), "projector"),
     )
@@ -164,4 +196,4 @@ def refusals(tmp):
         status(run(*args), 2, f"{args}")
 
 
-main((encode, estimate, decode, ask, refusals))
+main((encode, estimate, decode, ask, look, refusals))

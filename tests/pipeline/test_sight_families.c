@@ -65,7 +65,8 @@ static struct sn_vision_pixels pixels_of(const struct family *f, size_t i)
     const struct sn_vision_shape shape = {.px = {w, h}, .grid_w = w / p->patch, .grid_h = h / p->patch};
     out.plan = (struct sn_vision_plan){.rows = m->rows, .cols = m->cols, .n_views = levels.shape[0],
                                        .n_floats = levels.n, .tile = shape, .whole = shape,
-                                       .overview = SN_OVERVIEW_LAST};
+                                       .aspect_id = m->aspect_id,
+                                       .overview = m->aspect_id ? SN_OVERVIEW_NONE : SN_OVERVIEW_LAST};
     mm_array_free(&levels);
     return out;
 }
@@ -75,7 +76,7 @@ static void open_family(const char *name, struct family *f)
     char path[512];
     struct sn_diag d;
     *f = (struct family){.name = name, .g = mm_golden_read(name)};
-    mm_path(path, sizeof path, "models", f->g->mmproj);
+    mm_path(path, sizeof path, "models", mm_tower(f->g));
     ok(sn_sight_open(dev, path, NULL, &f->sight, &d), &d);
     mm_path(path, sizeof path, "models", f->g->model);
     ok(sn_llm_open(dev, path, &f->llm, &d), &d);
@@ -144,7 +145,9 @@ static double check_logits(struct family *f, const struct sn_prompt *p, uint32_t
     double worst = 0;
     assert_non_null(logits);
     ok(sn_engine_new(f->llm, &(struct sn_engine_cfg){.batch_max = batch}, &e, &d), &d);
+    if (p->n_memory) ok(sn_memories_reserve(e, 1, p->n_memory, &d), &d);
     ok(sn_seq_new(e, &seq, &d), &d);
+    ok(sn_seq_remember(e, seq, 0, p, &d), &d);
     struct sn_chunk c = sn_chunk_of(p, 0, seq);
     c.n_logits = f->g->last;
     ok(sn_engine_step(e, &c, 1, logits, NULL, &d), &d);
@@ -187,10 +190,91 @@ static void whole_models_match_transformers(void **state)
     assert_true(n > 0);
 }
 
+/* --- turns of a conversation with a memory --- */
+
+/* A prompt of this text with the family's pictures, the first n of them once more at the end. */
+static void fuse_text(struct family *f, const char *text, size_t n_more, struct sn_prompt *out)
+{
+    struct sn_diag d;
+    struct sn_medium media[2 * MM_MEDIA_MAX];
+    struct sn_digest keys[MM_MEDIA_MAX];
+    const size_t n = f->g->n_media;
+    for (size_t i = 0; i < n; i++) keys[i] = (struct sn_digest){{(uint8_t)(i + 1)}};
+    for (size_t i = 0; i < n + n_more; i++)
+        media[i] = (struct sn_medium){.kind = "mllama", .views = f->seen[i % n].views,
+                                      .rows = f->seen[i % n].rows.x, .key = &keys[i % n]};
+    const struct sn_fuse in = {.tokenizer = sn_llm_tokenizer(f->llm), .text = text, .n = strlen(text),
+                               .marker = "<media>", .media = media, .n_media = n + n_more,
+                               .width = sn_llm_n_embd(f->llm)};
+    ok(sn_fuse(&in, out, &d), &d);
+}
+
+/* What the sequence holds of the prompt is kept as far as it may be; the logits are those of a run from the
+ * beginning. Returns how much was kept. */
+static size_t turn(const struct family *f, struct sn_engine *e, int32_t seq, const struct sn_prompt *p)
+{
+    struct sn_diag d;
+    int32_t fresh;
+    float *logits[2];
+    struct sn_engine *other = NULL;
+    const struct sn_engine_cfg cfg = {.n_memories = 1, .memory_rows = p->n_memory};
+    ok(sn_engine_new(f->llm, &cfg, &other, &d), &d);
+    ok(sn_seq_new(other, &fresh, &d), &d);
+    ok(sn_seq_remember(other, fresh, 0, p, &d), &d);
+    ok(sn_seq_remember(e, seq, 0, p, &d), &d);
+    const size_t n_kept = sn_seq_length(e, seq);
+    for (size_t i = 0; i < 2; i++) {
+        logits[i] = sn_malloc_array(sn_llm_n_vocab(f->llm), sizeof *logits[i]);
+        assert_non_null(logits[i]);
+        struct sn_chunk c = sn_chunk_of(p, i ? 0 : n_kept, i ? fresh : seq);
+        c.n_logits = 1;
+        ok(sn_engine_step(i ? other : e, &c, 1, logits[i], NULL, &d), &d);
+    }
+    assert_memory_equal(logits[0], logits[1], sn_llm_n_vocab(f->llm) * sizeof *logits[0]);
+    sn_free(logits[0]);
+    sn_free(logits[1]);
+    sn_engine_free(&other);
+    return n_kept;
+}
+
+static void turns_keep_what_saw_the_same(void **state)
+{
+    static const char more[] = "the lazy<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nreading";
+    struct family f;
+    struct sn_diag d;
+    struct sn_prompt first, second, third;
+    struct sn_engine *e = NULL;
+    int32_t seq;
+    char text[2048];
+    (void)state;
+    open_family("mllama", &f);
+    fuse(&f, &first);
+    sn_prompt_fini(&first);
+    fuse_text(&f, f.g->text, 0, &first);
+    snprintf(text, sizeof text, "%s%s", f.g->text, more);
+    fuse_text(&f, text, 0, &second);
+    snprintf(text, sizeof text, "%s%s <media> quick", f.g->text, more);
+    fuse_text(&f, text, 1, &third);
+    assert_memory_equal(first.tokens, second.tokens, first.n * sizeof *first.tokens);
+    assert_memory_equal(second.tokens, third.tokens, second.n * sizeof *second.tokens);
+    const struct sn_engine_cfg cfg = {.n_memories = 1, .memory_rows = third.n_memory};
+    ok(sn_engine_new(f.llm, &cfg, &e, &d), &d);
+    ok(sn_seq_new(e, &seq, &d), &d);
+    assert_int_equal(turn(&f, e, seq, &first), 0);
+    assert_int_equal(turn(&f, e, seq, &second), first.n);
+    assert_int_equal(turn(&f, e, seq, &third), 0); /* what comes before the first picture sees them all */
+    sn_engine_free(&e);
+    sn_prompt_fini(&first);
+    sn_prompt_fini(&second);
+    sn_prompt_fini(&third);
+    close_family(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_models_match_transformers),
+        cmocka_unit_test(turns_keep_what_saw_the_same),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -40,6 +40,18 @@ static int teardown(void **state)
     return 0;
 }
 
+static struct sn_gguf *open_tower(const char *family)
+{
+    char file[512];
+    struct sn_diag d;
+    struct sn_gguf *g = NULL;
+    struct mm_golden *golden = mm_golden_read(family);
+    mm_path(file, sizeof file, "models", mm_tower(golden));
+    ok(sn_gguf_open(file, &g, &d), &d);
+    mm_golden_free(golden);
+    return g;
+}
+
 enum how { KEEP, LEAVE_OUT, TURN, SHORTEN };
 
 struct spoil {
@@ -121,12 +133,17 @@ static void look_at(const struct sn_gguf *g, const struct spoil *s)
         fail_msg("%s %s: an error without a text", s->key ? s->key : "", s->tensor ? s->tensor : "");
 }
 
+static bool is_of_tower(const char *key)
+{
+    return !strncmp(key, "clip.", 5) || strstr(key, ".vision.");
+}
+
 static void spoil_numbers(const struct sn_gguf *g)
 {
     static const uint32_t values[] = {0, 1, 3, 255, 65536, UINT32_MAX};
     for (size_t i = 0; i < sn_gguf_n_values(g); i++) {
         const struct sn_gguf_value *v = sn_gguf_value(g, i);
-        if (strncmp(v->key, "clip.", 5) != 0) continue;
+        if (!is_of_tower(v->key)) continue;
         look_at(g, &(struct spoil){.key = v->key, .how = LEAVE_OUT});
         for (size_t k = 0; k < SN_COUNT(values); k++)
             look_at(g, &(struct spoil){.key = v->key, .value = values[k]});
@@ -144,13 +161,8 @@ static void spoilt_files_are_errors(void **state)
 {
     (void)state;
     for (size_t i = 0; mm_families[i]; i++) {
-        char file[512], name[64];
-        struct sn_gguf *g = NULL;
-        struct sn_diag d;
         if (!mm_exists(mm_families[i])) continue;
-        snprintf(name, sizeof name, "%s.mmproj.gguf", mm_families[i]);
-        mm_path(file, sizeof file, "models", name);
-        ok(sn_gguf_open(file, &g, &d), &d);
+        struct sn_gguf *g = open_tower(mm_families[i]);
         spoil_numbers(g);
         spoil_tensors(g);
         sn_gguf_free(&g);
@@ -180,14 +192,24 @@ static void errors_name_the_thing(void **state)
         {"idefics3", {.key = "clip.vision.projector.scale_factor", .value = 5}, -SN_EFORMAT, "mm.model.fc"},
         {"gemma3v", {.key = "clip.vision.projector.scale_factor", .value = 99}, -SN_EFORMAT, "merge"},
         {"qwen2vl", {.tensor = "v.post_ln.weight", .how = LEAVE_OUT}, -SN_ENOENT, "v.post_ln.weight"},
+        {"mllama", {.key = "mllama.vision.block_count", .how = LEAVE_OUT}, -SN_ENOENT, "no vision tower"},
+        {"mllama", {.key = "mllama.vision.block_count", .value = 4}, -SN_ENOENT, "v.blk.3."},
+        {"mllama", {.key = "mllama.vision.block_count", .value = 1}, -SN_EFORMAT, "names layer 1 of 1"},
+        {"mllama", {.key = "mllama.vision.global.block_count", .value = 3}, -SN_ENOENT, "v.global.blk.2."},
+        {"mllama", {.key = "mllama.vision.max_num_tiles", .value = 0}, -SN_ELIMIT, "max_num_tiles"},
+        {"mllama", {.key = "mllama.vision.max_num_tiles", .value = 3}, -SN_EFORMAT, "tile_position_embd"},
+        {"mllama", {.key = "mllama.vision.image_size", .value = 35}, -SN_EFORMAT, "positions for tiles"},
+        {"mllama", {.key = "mllama.vision.intermediate_layers_indices", .value = 1}, -SN_EFORMAT,
+         "intermediate_layers_indices"},
+        {"mllama", {.tensor = "v.class_embd", .how = LEAVE_OUT}, -SN_EFORMAT, "class token"},
+        {"mllama", {.tensor = "v.pre_tile_position_embd.gate", .how = LEAVE_OUT}, -SN_ENOENT, "gate"},
+        {"mllama", {.tensor = "v.post_tile_position_embd.weight", .how = SHORTEN}, -SN_EFORMAT,
+         "post_tile_position_embd"},
+        {"mllama", {.tensor = "mm.0.weight", .how = TURN}, -SN_EFORMAT, "mm.0.bias"},
     };
     for (size_t i = 0; i < SN_COUNT(cases); i++) {
-        char file[512], name[64];
-        struct sn_gguf *g = NULL;
         struct sn_diag d;
-        snprintf(name, sizeof name, "%s.mmproj.gguf", cases[i].family);
-        mm_path(file, sizeof file, "models", name);
-        ok(sn_gguf_open(file, &g, &d), &d);
+        struct sn_gguf *g = open_tower(cases[i].family);
         write_spoilt(g, &cases[i].spoil);
         sn_gguf_free(&g);
         const int rc = look(&d);
@@ -199,20 +221,20 @@ static void errors_name_the_thing(void **state)
 /* Memory that runs out anywhere is an error like any other, and nothing is left behind. */
 static void memory_runs_out(void **state)
 {
+    static const char *const families[] = {"qwen25vl", "mllama"};
     (void)state;
-    char file[512];
-    struct sn_gguf *g = NULL;
-    struct sn_diag d;
-    mm_path(file, sizeof file, "models", "qwen25vl.mmproj.gguf");
-    ok(sn_gguf_open(file, &g, &d), &d);
-    write_spoilt(g, &(struct spoil){0});
-    sn_gguf_free(&g);
-    for (long n = 1;; n++) {
-        sn_test_fail_alloc(n);
-        const int rc = look(&d);
-        sn_test_fail_alloc(0);
-        if (rc == 0) break;
-        if (rc != -SN_ENOMEM) fail_msg("allocation %ld: %d, '%s'", n, rc, d.text);
+    for (size_t i = 0; i < SN_COUNT(families); i++) {
+        struct sn_gguf *g = open_tower(families[i]);
+        write_spoilt(g, &(struct spoil){0});
+        sn_gguf_free(&g);
+        for (long n = 1;; n++) {
+            struct sn_diag d;
+            sn_test_fail_alloc(n);
+            const int rc = look(&d);
+            sn_test_fail_alloc(0);
+            if (rc == 0) break;
+            if (rc != -SN_ENOMEM) fail_msg("%s, allocation %ld: %d, '%s'", families[i], n, rc, d.text);
+        }
     }
 }
 

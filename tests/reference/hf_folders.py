@@ -5,7 +5,7 @@ such a folder must be the GGUF files of this one (see hf_compare.py).
 
     hf_folders.py [--bf16] OUT [NAME...]     default: all families that can be converted
 
-hf/ holds two of them (--bf16 hf mistral qwen2vl), which tests/cli/convert.py converts where there is no
+hf/ holds three of them (--bf16 hf mistral qwen2vl mllama), which tests/cli/convert.py converts where there is no
 torch."""
 
 import argparse
@@ -20,6 +20,7 @@ import mm_common
 import mm_gemma3
 import mm_idefics
 import mm_llava
+import mm_mllama
 import mm_pixtral
 import mm_qwen_vl
 import mm_whisper
@@ -29,7 +30,7 @@ import tiny_zoo
 TEXT = ("llama-smol", "llama-rope3", "llama-linear", "mistral", "mixtral", "qwen2", "qwen2-yarn", "qwen3",
         "qwen3moe", "gemma", "gemma2", "gemma3", "gemma3-linear", "granite", "smollm3", "phi3", "qwen2moe")
 MULTIMODAL = [*mm_llava.FAMILIES, *mm_idefics.FAMILIES, *mm_qwen_vl.FAMILIES, *mm_gemma3.FAMILIES,
-              *mm_pixtral.FAMILIES, *mm_whisper.FAMILIES]
+              *mm_pixtral.FAMILIES, *mm_mllama.FAMILIES, *mm_whisper.FAMILIES]
 
 
 def as_trained(vocab):

@@ -201,9 +201,15 @@ EXTRA_DIST += \
     tests/reference/golden/idefics2/pixels_1.npy \
     tests/reference/golden/idefics2/projector.npy \
     tests/reference/golden/idefics2/prompt.json
-# Hugging Face folders of two of the tiny models.
+# Hugging Face folders of some of the tiny models.
 EXTRA_DIST += tests/reference/hf_compare.py tests/reference/hf_folders.py
 EXTRA_DIST += \
+    tests/reference/hf/mllama/config.json \
+    tests/reference/hf/mllama/generation_config.json \
+    tests/reference/hf/mllama/model.safetensors \
+    tests/reference/hf/mllama/processor_config.json \
+    tests/reference/hf/mllama/tokenizer.json \
+    tests/reference/hf/mllama/tokenizer_config.json \
     tests/reference/hf/mistral/config.json \
     tests/reference/hf/mistral/generation_config.json \
     tests/reference/hf/mistral/model.safetensors \
