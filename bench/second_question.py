@@ -59,10 +59,10 @@ def main():
              "| --- | --- | --- | --- | --- |"]
     for name, what in (("one", "512x512"), ("many", "1600x1200, 13 tiles")):
         for way, run in (("one process", one_process), ("two processes", two_processes)):
-            print(f"{what}: {way}", file=sys.stderr)
             runs = [run(a, name) for _ in range(a.rounds)]
             first, second = (statistics.median(r[i] for r in runs) for i in range(2))
             lines.append(f"| {what} | {way} | {first:.3f} | {second:.4f} | 1/{first / second:.0f} |")
+            print(lines[-1], file=sys.stderr)
     text = "\n".join(lines) + "\n"
     if a.out:
         pathlib.Path(a.out).write_text(text, encoding="utf-8")
