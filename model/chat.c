@@ -1,3 +1,4 @@
+#define _GNU_SOURCE /* memmem */
 #include "config.h"
 #include "model/chat.h"
 
@@ -12,6 +13,7 @@ struct sn_chat {
     struct sn_template *template;
     const struct sn_tokenizer *tokenizer; /* borrowed; may be NULL */
     char *bos, *eos;                      /* their texts, or NULL */
+    bool wants_parts;                     /* the template passes over contents that are not lists of parts */
 };
 
 const char *sn_chat_format(size_t i)
@@ -83,6 +85,22 @@ static int token_text(const struct sn_tokenizer *t, int32_t id, char **out, stru
     return rc;
 }
 
+/* Whether the template shows what a user says, as a text or as a list of parts. */
+static bool shows(const struct sn_chat *c, bool as_parts)
+{
+    static const char said[] = "sensorium";
+    struct sn_rendered text = {0};
+    json_t *messages = as_parts ? json_pack("[{s:s, s:[{s:s, s:s}]}]", "role", "user", "content", "type", "text",
+                                            "text", said)
+                                : json_pack("[{s:s, s:s}]", "role", "user", "content", said);
+    const struct sn_chat_input in = {.messages = messages};
+    const bool found = messages && sn_chat_render(c, &in, &text, NULL) == 0 &&
+                       memmem(text.text, text.n, said, sizeof said - 1);
+    sn_rendered_fini(&text);
+    json_decref(messages);
+    return found;
+}
+
 int sn_chat_new(const struct sn_chat_cfg *cfg, const struct sn_tokenizer *t, struct sn_chat **out,
                 struct sn_diag *d)
 {
@@ -108,6 +126,7 @@ int sn_chat_new(const struct sn_chat_cfg *cfg, const struct sn_tokenizer *t, str
         sn_chat_free(&c);
         return rc;
     }
+    c->wants_parts = !shows(c, false) && shows(c, true);
     *out = c;
     return 0;
 }
@@ -157,6 +176,22 @@ static int messages_to_json(const struct sn_chat_msg *msgs, size_t n, json_t *li
     return 0;
 }
 
+/* Texts become lists with one part. */
+static int to_parts(json_t *messages, struct sn_diag *d)
+{
+    size_t i;
+    json_t *m;
+    json_array_foreach(messages, i, m) {
+        json_t *content = json_object_get(m, "content");
+        if (!json_is_string(content))
+            continue;
+        json_t *parts = json_pack("[{s:s, s:O}]", "type", "text", "text", content);
+        if (json_object_set_new(m, "content", parts) < 0)
+            return no_memory(d);
+    }
+    return 0;
+}
+
 static int set_messages(json_t *vars, const struct sn_chat_input *in, struct sn_diag *d)
 {
     if (in->messages) {
@@ -199,6 +234,8 @@ static int make_vars(const struct sn_chat *c, const struct sn_chat_input *in, js
     }
     if (rc == 0)
         rc = set_messages(vars, in, d);
+    if (rc == 0 && c->wants_parts)
+        rc = to_parts(json_object_get(vars, "messages"), d);
     if (rc < 0) {
         json_decref(vars);
         return rc;

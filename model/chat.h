@@ -2,7 +2,8 @@
 #define SN_MODEL_CHAT_H
 /* Conversations to token ids: a chat template (model/template.h) applied to messages, and its text
  * tokenized so that what users wrote never becomes a control token. The ids are those of Hugging
- * Face's apply_chat_template() wherever the messages hold no control token's text.
+ * Face's apply_chat_template() wherever the messages hold no control token's text. Templates that know
+ * contents as lists of parts only get texts as such.
  * Immutable once made: any thread may use it. */
 
 #include "base/diag.h"

@@ -48,8 +48,7 @@ static json_t *flat_content(const json_t *parts, const char *mark)
     return content;
 }
 
-/* With `parts`, a text is a list with that text in it, as some templates insist on. */
-static json_t *flat_messages(const json_t *messages, const char *mark, bool parts)
+static json_t *flat_messages(const json_t *messages, const char *mark)
 {
     json_t *flat = json_array();
     size_t i;
@@ -57,7 +56,6 @@ static json_t *flat_messages(const json_t *messages, const char *mark, bool part
     json_array_foreach(messages, i, message) {
         json_t *m = json_copy((json_t *)message), *content = json_object_get(m, "content");
         json_t *flat_one = json_is_array(content) ? flat_content(content, mark) : json_incref(content);
-        if (parts && flat_one) flat_one = json_pack("[{s:s, s:o}]", "type", "text", "text", flat_one);
         const bool ok = json_object_set_new(m, "content", flat_one) == 0;
         if (!ok) json_decref(m);
         if (!ok || json_array_append_new(flat, m) != 0) {
@@ -77,9 +75,9 @@ static void claim(struct sn_rendered *text, const char *mark)
 }
 
 static int render_flat(const struct sn_chat_media *c, const json_t *messages, const char *mark,
-                       bool parts, struct sn_rendered *out, struct sn_diag *d)
+                       struct sn_rendered *out, struct sn_diag *d)
 {
-    json_t *flat = flat_messages(messages, mark, parts);
+    json_t *flat = flat_messages(messages, mark);
     if (!flat) return sn_fail(d, SN_ENOMEM, "chat: messages with media");
     const int rc = sn_chat_render(c->chat, &(struct sn_chat_input){.messages = flat}, out, d);
     json_decref(flat);
@@ -93,11 +91,7 @@ static int fuse_flat(const struct sn_chat_media *c, const json_t *messages, stru
     char mark[MARK_BYTES];
     struct sn_rendered text = {0};
     int rc = random_mark(mark, d);
-    if (rc == 0) rc = render_flat(c, messages, mark, false, &text, d);
-    if (rc == 0 && sn_fuse_count(text.text, text.from_data, text.n, mark) == 0) {
-        sn_rendered_fini(&text);
-        rc = render_flat(c, messages, mark, true, &text, d);
-    }
+    if (rc == 0) rc = render_flat(c, messages, mark, &text, d);
     if (rc == 0) rc = fuse(c, &text, mark, out, d);
     sn_rendered_fini(&text);
     return rc;

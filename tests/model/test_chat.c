@@ -237,6 +237,34 @@ static void the_models_own_template_and_its_variants(void **state)
     close_fixture(&g);
 }
 
+/* SmolVLM's template walks through the parts of a content; of a text it would show nothing. */
+static void templates_of_parts_get_parts(void **state)
+{
+    static const char source[] = "{% for m in messages %}{{ m.role }}:{% for p in m.content %}"
+                                 "{% if p.type == 'text' %}{{ p.text }}{% else %}<{{ p.type }}>{% endif %}"
+                                 "{% endfor %};{% endfor %}";
+    struct sn_chat *c = NULL;
+    struct sn_rendered r = {0};
+    struct sn_diag d;
+    (void)state;
+    assert_int_equal(sn_chat_new(&(struct sn_chat_cfg){.source = source, .n_source = strlen(source)}, NULL, &c,
+                                 &d), 0);
+    const struct sn_chat_msg msgs[] = {{"system", "Be brief."}, {"user", "Hello"}};
+    struct sn_chat_input in = {.msgs = msgs, .n_msgs = 2};
+    assert_int_equal(sn_chat_render(c, &in, &r, &d), 0);
+    assert_string_equal(r.text, "system:Be brief.;user:Hello;");
+    assert_true(r.from_data[7] && r.from_data[22]); /* what was said stays data */
+    sn_rendered_fini(&r);
+    json_t *list = json_pack("[{s:s, s:[{s:s}, {s:s, s:s}]}]", "role", "user", "content", "type", "image", "type",
+                             "text", "text", "What?");
+    in = (struct sn_chat_input){.messages = list};
+    assert_int_equal(sn_chat_render(c, &in, &r, &d), 0);
+    assert_string_equal(r.text, "user:<image>What?;");
+    sn_rendered_fini(&r);
+    json_decref(list);
+    sn_chat_free(&c);
+}
+
 static void messages_may_be_json(void **state)
 {
     (void)state;
@@ -299,6 +327,7 @@ int main(void)
         cmocka_unit_test(users_cannot_write_control_tokens),
         cmocka_unit_test(bos_stands_once),
         cmocka_unit_test(the_models_own_template_and_its_variants),
+        cmocka_unit_test(templates_of_parts_get_parts),
         cmocka_unit_test(messages_may_be_json),
         cmocka_unit_test(failing_memory_is_an_error),
     };
