@@ -2,7 +2,7 @@
 """Sensorium beside llama.cpp: same files, same threads, alternating runs, ratios of medians.
 
     bench/compare.py --sensorium build/sensorium --peer-python VENV/bin/python \\
-        --models FOLDER [--large FILE] [--rounds 5] [--threads 2] [--out docs/performance.md]
+        --models FOLDER [--large FILE] [--rounds 5] [--threads 2] [--out docs/performance/language.md]
 
 FOLDER holds SmolLM2-135M-Instruct.TYPE.gguf for the types below (bench/make_models.sh makes them);
 VENV has llama-cpp-python. --isa avx2 lowers Sensorium's kernels; --peer-python then points at a
@@ -14,15 +14,15 @@ import datetime
 import json
 import os
 import pathlib
-import platform
-import re
 import statistics
 import subprocess
 import sys
 
+import page
+
 HERE = pathlib.Path(__file__).resolve().parent
 TYPES = ["Q8_0", "Q4_0", "Q4_1", "Q4_K", "F16"]
-GOALS = {  # (prefill, decode): what docs/performance.md holds the figures against
+GOALS = {  # (prefill, decode): what docs/performance/language.md holds the figures against
     "Q8_0": (2.8, 1.35), "Q4_0": (1.8, 1.5), "Q4_1": (6.0, 1.8), "Q4_K": (2.0, None), "F16": (2.0, 1.2),
 }
 
@@ -69,12 +69,6 @@ class Bench:
 
 def med(runs, key):
     return statistics.median(r[key] for r in runs)
-
-
-def cpu_model():
-    text = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    got = {k: re.search(rf"^{k}\s*: (.*)$", text, re.M) for k in ("model name", "cpu family", "model")}
-    return ", ".join(f"{k} {m.group(1)}" for k, m in got.items() if m)
 
 
 def row(*cells):
@@ -168,7 +162,7 @@ def main():
     version = bench.peer(probe, 8, 1, 1)["version"]
     out = [f"# Performance{' (' + bench.a.isa + ')' if bench.a.isa else ''}", "",
            "Written by `bench/compare.py`; do not edit.", "",
-           f"- machine: {cpu_model()}, {os.cpu_count()} cores; Linux {platform.release()}",
+           f"- machine: {page.machine()}",
            f"- date: {datetime.date.today()}", f"- Sensorium: {device}",
            f"- llama.cpp: llama-cpp-python {version}, its defaults, {bench.a.threads} threads",
            f"- medians of {bench.a.rounds} alternating runs; prefill of 512 tokens, decoding of 64 from an"

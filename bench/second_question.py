@@ -17,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 
+import page
+
 QUESTIONS = ["What is to be seen here?", "Which colours does the picture have?"]
 
 
@@ -63,10 +65,11 @@ def main():
             first, second = (statistics.median(r[i] for r in runs) for i in range(2))
             lines.append(f"| {what} | {way} | {first:.3f} | {second:.4f} | 1/{first / second:.0f} |")
             print(lines[-1], file=sys.stderr)
-    text = "\n".join(lines) + "\n"
-    if a.out:
-        pathlib.Path(a.out).write_text(text, encoding="utf-8")
-    print(text)
+    page.write(a.out, "A second question about the same picture", "second_question.py", [
+        "SmolLM2-135M behind SigLIP-base of 512 pixels, random weights in F16 (bench/make_vision.py)",
+        "from the picture's file to the answer's first token, with the models loaded",
+        "one process: both questions of one `ask`; two processes: features kept on disk (`--feature-cache`)",
+        f"{a.threads} threads, medians of {a.rounds}; goal: 1/10"], lines)
 
 
 main()

@@ -20,6 +20,7 @@ import time
 import wave
 
 import numpy as np
+import page
 
 SENTENCES = """The ferry leaves the harbour at seven in the morning and returns before it is dark.
 My sister bought a small house near the river, and she planted apple trees behind it.
@@ -165,6 +166,7 @@ def word_error_rates(a):
     speech, seconds = make_speech(a.work, a.minutes)
     n_words = sum(len(words_of(t)) for _, t, _ in speech)
     print(f"{seconds / 60:.1f} minutes of speech, {n_words} words")
+    lines = ["| noise | engine | word error rate |", "| --- | --- | --- |"]
     engines = all_engines(a)
     for level, db in LEVELS:
         if a.levels and level not in a.levels.split(","):
@@ -175,7 +177,12 @@ def word_error_rates(a):
             said = e.text(paths)
             (a.work / f"{level}-{e.name}.txt".replace(" ", "")).write_text("\n".join(said) + "\n")
             wrong = sum(errors(words_of(t), words_of(s)) for (_, t, _), s in zip(speech, said))
-            print(f"{level:6} {e.name:24} word error rate {100 * wrong / n_words:6.2f} %", flush=True)
+            lines.append(f"| {level} | {e.name} | {100 * wrong / n_words:.2f} % |")
+            print(lines[-1], flush=True)
+    page.write(a.out, "Word error rates", "transcribe.py wer", [
+        f"whisper-base, {seconds / 60:.1f} minutes of speech by espeak-ng, {n_words} words, mixed with pink noise",
+        f"faster-whisper {page.version('faster-whisper')}, CTranslate2 {page.version('ctranslate2')}; beam 1, "
+        "temperature 0"], lines)
 
 
 def times(a):
@@ -188,10 +195,16 @@ def times(a):
             begun = time.perf_counter()
             e.text(paths)
             taken[e.name].append(time.perf_counter() - begun)
-    print(f"{seconds / 60:.1f} minutes of speech, {a.threads} threads, medians of {a.runs}; "
-          "sensorium's times include loading the model")
+    lines = ["|  | seconds | times real time | ratio |", "| --- | --- | --- | --- |"]
+    base = statistics.median(taken[engines[-1].name])
     for name, t in taken.items():
-        print(f"{name:24} {statistics.median(t):8.2f} s  {seconds / statistics.median(t):6.1f} x real time")
+        m = statistics.median(t)
+        lines.append(f"| {name} | {m:.2f} | {seconds / m:.1f} | {base / m:.2f}x |")
+    page.write(a.out, "Transcribing speech", "transcribe.py time", [
+        f"whisper-base, {seconds / 60:.1f} minutes of speech by espeak-ng in {len(paths)} files",
+        f"faster-whisper {page.version('faster-whisper')}, CTranslate2 {page.version('ctranslate2')}; beam 1, "
+        "temperature 0; Sensorium's times include starting and loading",
+        f"{a.threads} threads, medians of {a.runs} alternating runs; goal: 2x of int8"], lines)
 
 
 p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -203,6 +216,7 @@ p.add_argument("--work", type=pathlib.Path, required=True)
 p.add_argument("--minutes", type=float, default=4)
 p.add_argument("--threads", type=int, default=2)
 p.add_argument("--runs", type=int, default=5)
+p.add_argument("--out")
 p.add_argument("--levels", help="of noise, with commas: clean, 20 dB, ... (all)")
 p.add_argument("--kinds", default="int8", help="compute types of faster-whisper, with commas")
 a = p.parse_args()

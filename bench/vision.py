@@ -14,6 +14,8 @@ import statistics
 import subprocess
 import sys
 
+import page
+
 HERE = pathlib.Path(__file__).resolve().parent
 
 
@@ -58,10 +60,12 @@ def main():
         exact, fast, other = (statistics.median(r[i] for r in runs) for i in range(3))
         lines.append(f"| {what} | {exact:.3f} | {fast:.3f} | {other:.3f} | {other / exact:.2f}x | "
                      f"{other / fast:.2f}x |")
-    text = "\n".join(lines) + "\n"
-    if a.out:
-        pathlib.Path(a.out).write_text(text, encoding="utf-8")
-    print(text)
+    done = subprocess.run([a.peer_python, "-c", "import importlib.metadata as m; "
+                           "print(m.version('llama-cpp-python'))"], capture_output=True, text=True, check=True)
+    page.write(a.out, "Encoding pictures", "vision.py", [
+        "SigLIP-base of 512 pixels with SmolVLM's projector, random weights in F16 (bench/make_vision.py)",
+        f"libmtmd of llama-cpp-python {done.stdout.strip()}, its defaults",
+        f"{a.threads} threads, medians of {a.rounds} alternating runs; goals: 3x, with `--fast` 4x"], lines)
 
 
 main()
