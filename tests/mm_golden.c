@@ -10,6 +10,23 @@
 
 #include "base/mem.h"
 
+struct sn_device *mm_device;
+
+int mm_setup(void **state)
+{
+    struct sn_diag d;
+    (void)state;
+    if (sn_device_open(&(struct sn_device_cfg){.n_threads = 2}, &mm_device, &d) < 0) fail_msg("%s", d.text);
+    return 0;
+}
+
+int mm_teardown(void **state)
+{
+    (void)state;
+    sn_device_close(&mm_device);
+    return 0;
+}
+
 const char *const mm_families[] = {"llava", "idefics3", "qwen2vl", "qwen25vl", "gemma3v", "pixtral",
                                    "mistral3v", "idefics2", "mllama", NULL};
 const char *const mm_video_families[] = {"qwen2vl-video", "qwen25vl-video", "idefics3-video", NULL};

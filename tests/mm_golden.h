@@ -9,6 +9,12 @@
 
 #include "base/media.h"
 #include "base/prompt.h"
+#include "compute/device.h"
+
+/* A device for a group of tests: cmocka's setup and teardown. */
+extern struct sn_device *mm_device;
+int mm_setup(void **state);
+int mm_teardown(void **state);
 
 /* Families that have a language model, with pictures and with sounds, NULL at the end; those without
  * files are skipped. */

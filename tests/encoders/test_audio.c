@@ -14,26 +14,9 @@
 #include "encoders/audio.h"
 #include "model/gguf.h"
 
-static struct sn_device *dev;
-
 static void ok(int rc, const struct sn_diag *d)
 {
     if (rc < 0) fail_msg("%s", d->text);
-}
-
-static int setup(void **state)
-{
-    struct sn_diag d;
-    (void)state;
-    ok(sn_device_open(&(struct sn_device_cfg){.n_threads = 2}, &dev, &d), &d);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    sn_device_close(&dev);
-    return 0;
 }
 
 static struct sn_audio_tower *open_tower(const char *folder, const char *name)
@@ -44,7 +27,7 @@ static struct sn_audio_tower *open_tower(const char *folder, const char *name)
     struct sn_audio_tower *t = NULL;
     mm_path(path, sizeof path, folder, name);
     ok(sn_gguf_open(path, &file, &d), &d);
-    ok(sn_audio_tower_open(dev, file, &t, &d), &d);
+    ok(sn_audio_tower_open(mm_device, file, &t, &d), &d);
     sn_gguf_free(&file);
     return t;
 }
@@ -142,7 +125,7 @@ static void a_file_without_one(void **state)
     (void)state;
     mm_path(path, sizeof path, "models", "llama-smol.gguf");
     ok(sn_gguf_open(path, &file, &d), &d);
-    assert_int_equal(sn_audio_tower_open(dev, file, &t, &d), -SN_ENOENT);
+    assert_int_equal(sn_audio_tower_open(mm_device, file, &t, &d), -SN_ENOENT);
     sn_gguf_free(&file);
 }
 
@@ -154,5 +137,5 @@ int main(void)
         cmocka_unit_test(stops_on_request),
         cmocka_unit_test(a_file_without_one),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, mm_setup, mm_teardown);
 }

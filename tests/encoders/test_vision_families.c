@@ -14,26 +14,9 @@
 #include "encoders/encoder.h"
 #include "model/gguf.h"
 
-static struct sn_device *dev;
-
 static void ok(int rc, const struct sn_diag *d)
 {
     if (rc < 0) fail_msg("%s", d->text);
-}
-
-static int setup(void **state)
-{
-    struct sn_diag d;
-    (void)state;
-    ok(sn_device_open(&(struct sn_device_cfg){.n_threads = 2}, &dev, &d), &d);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    sn_device_close(&dev);
-    return 0;
 }
 
 /* The golden levels (n, 3, h, w) as a picture of n tiles. */
@@ -89,7 +72,7 @@ static void check_family(const char *family)
     struct mm_golden *g = mm_golden_read(family);
     mm_path(path, sizeof path, "models", mm_tower(g));
     ok(sn_gguf_open(path, &file, &d), &d);
-    ok(sn_vision_open(dev, file, &v, &d), &d);
+    ok(sn_vision_open(mm_device, file, &v, &d), &d);
     assert_true(mm_array_read(family, "encoder", &truth));
     double worst = 1;
     for (size_t i = 0; i < g->n_media; i++) {
@@ -122,5 +105,5 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(towers_match_transformers),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, mm_setup, mm_teardown);
 }

@@ -18,26 +18,9 @@
 #include "model/tower.h"
 #include "model/tokenizer.h"
 
-static struct sn_device *dev;
-
 static void ok(int rc, const struct sn_diag *d)
 {
     if (rc < 0) fail_msg("%s", d->text);
-}
-
-static int setup(void **state)
-{
-    struct sn_diag d;
-    (void)state;
-    ok(sn_device_open(&(struct sn_device_cfg){.n_threads = 2}, &dev, &d), &d);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    sn_device_close(&dev);
-    return 0;
 }
 
 struct family {
@@ -60,7 +43,7 @@ static void open_family(const char *name, struct family *f)
     ok(sn_gguf_open(path, &f->text, &d), &d);
     ok(sn_tokenizer_new(f->text, &f->tokenizer, &d), &d);
     const bool sees = sn_gguf_find(f->mmproj, "clip.has_vision_encoder") || sn_tower_within(f->mmproj);
-    ok(sn_projector_open(dev, f->mmproj, sees ? SN_SENSE_SIGHT : SN_SENSE_HEARING, &f->p, &d), &d);
+    ok(sn_projector_open(mm_device, f->mmproj, sees ? SN_SENSE_SIGHT : SN_SENSE_HEARING, &f->p, &d), &d);
     assert_true(mm_array_read(name, "encoder", &f->encoder));
     assert_true(mm_array_read(name, "projector", &f->projector));
 }
@@ -271,5 +254,5 @@ int main(void)
         cmocka_unit_test(frames_stand_together_or_apart),
         cmocka_unit_test(neighbours_are_seen_together),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, mm_setup, mm_teardown);
 }

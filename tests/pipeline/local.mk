@@ -24,6 +24,7 @@ tests_pipeline_test_sight_hostile_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
 tests_pipeline_test_sight_hostile_LDADD = $(LIBPIPELINE) $(TEST_LIBS)
 
 # SENSORIUM says what to test.
+EXTRA_DIST += tests/pipeline/golden.py
 dist_check_SCRIPTS += tests/pipeline/pictures.py
 TESTS += tests/pipeline/pictures.py
 dist_check_SCRIPTS += tests/pipeline/sounds.py

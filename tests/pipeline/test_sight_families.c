@@ -14,26 +14,9 @@
 #include "llm/llm.h"
 #include "pipeline/sight.h"
 
-static struct sn_device *dev;
-
 static void ok(int rc, const struct sn_diag *d)
 {
     if (rc < 0) fail_msg("%s", d->text);
-}
-
-static int setup(void **state)
-{
-    struct sn_diag d;
-    (void)state;
-    ok(sn_device_open(&(struct sn_device_cfg){.n_threads = 2}, &dev, &d), &d);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    sn_device_close(&dev);
-    return 0;
 }
 
 struct family {
@@ -77,9 +60,9 @@ static void open_family(const char *name, struct family *f)
     struct sn_diag d;
     *f = (struct family){.name = name, .g = mm_golden_read(name)};
     mm_path(path, sizeof path, "models", mm_tower(f->g));
-    ok(sn_sight_open(dev, path, NULL, &f->sight, &d), &d);
+    ok(sn_sight_open(mm_device, path, NULL, &f->sight, &d), &d);
     mm_path(path, sizeof path, "models", f->g->model);
-    ok(sn_llm_open(dev, path, &f->llm, &d), &d);
+    ok(sn_llm_open(mm_device, path, &f->llm, &d), &d);
     assert_true(mm_array_read(name, "logits", &f->logits));
 }
 
@@ -276,5 +259,5 @@ int main(void)
         cmocka_unit_test(whole_models_match_transformers),
         cmocka_unit_test(turns_keep_what_saw_the_same),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, mm_setup, mm_teardown);
 }

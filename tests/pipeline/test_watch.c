@@ -13,26 +13,9 @@
 #include "base/mem.h"
 #include "pipeline/watch.h"
 
-static struct sn_device *dev;
-
 static void ok(int rc, const struct sn_diag *d)
 {
     if (rc < 0) fail_msg("%s", d->text);
-}
-
-static int setup(void **state)
-{
-    struct sn_diag d;
-    (void)state;
-    ok(sn_device_open(&(struct sn_device_cfg){.n_threads = 2}, &dev, &d), &d);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    sn_device_close(&dev);
-    return 0;
 }
 
 /* --- which frames --- */
@@ -162,7 +145,7 @@ static struct sn_sight *open_sight(const char *name)
     struct sn_diag d;
     struct sn_sight *s = NULL;
     mm_path(path, sizeof path, "models", name);
-    ok(sn_sight_open(dev, path, NULL, &s, &d), &d);
+    ok(sn_sight_open(mm_device, path, NULL, &s, &d), &d);
     return s;
 }
 
@@ -257,5 +240,5 @@ int main(void)
         cmocka_unit_test(memory_runs_out),
         cmocka_unit_test(stop_stops),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, mm_setup, mm_teardown);
 }

@@ -15,10 +15,10 @@ except ImportError:
 
 # at the end: a file there is called inspect.py, as a module that NumPy imports
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "cli"))
+from golden import GOLDEN, MODELS, decode_family  # noqa: E402
 from program import HERE, TINY, check, main, run, status  # noqa: E402
 
-REFERENCE = HERE.parent / "reference"
-MODELS, GOLDEN, MEDIA = (REFERENCE / n for n in ("models", "golden", "media"))
+MEDIA = HERE.parent / "reference" / "media"
 CLIP, MUTE = MEDIA / "clip.mp4", HERE.parent / "media" / "recordings" / "clip-mute.mp4"
 AS_PICTURES = ("llava", "gemma3v", "pixtral", "idefics2")
 ROOMY = ("--ctx", 2048)
@@ -59,21 +59,7 @@ def encode(tmp):
 
 def decode(tmp):
     for name, info in families():
-        args = ["-m", MODELS / info["model"], "--video", CLIP, *ROOMY, "-p",
-                info["text"].replace("<media>", "<__media__>")]
-        out = tmp / "logits.npy"
-        if status(run("logits", *args, "--last", info["last"], "-o", out), 0, f"{name}: logits").returncode:
-            continue
-        error = np.abs(np.load(out) - np.load(GOLDEN / name / "logits.npy")).max() / info["std"]
-        check(error <= info["tolerance"], f"{name}: logits are {error:.1e} standard deviations off")
-        n = len(info["greedy"])
-        done = status(run("generate", "--raw", "--ids", "--temperature", 0, "-n", n, *args), 0,
-                      f"{name}: generate")
-        ids = [int(x) for x in done.stdout.split()]
-        sure = [g > 4 * info["tolerance"] * info["std"] for g in info["gaps"]]
-        until = sure.index(False) if False in sure else n
-        check(ids[:until] == info["greedy"][:until], f"{name}: goes on with {ids}")
-        print(f"{name:14} logits {error:.1e} std")
+        decode_family(name, info, ["--video", CLIP, *ROOMY], tmp / "logits.npy")
 
 
 def pictures(tmp):
