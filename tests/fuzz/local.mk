@@ -8,6 +8,10 @@ tests_fuzz_replay_safetensors_LDADD = $(LIBMODEL)
 tests_fuzz_replay_template_SOURCES = tests/fuzz/fuzz_template.c tests/fuzz/replay.c tests/fuzz/fuzz.h
 tests_fuzz_replay_template_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
 tests_fuzz_replay_template_LDADD = $(LIBMODEL)
+check_PROGRAMS += tests/fuzz/replay_convert
+tests_fuzz_replay_convert_SOURCES = tests/fuzz/fuzz_convert.c tests/fuzz/replay.c tests/fuzz/fuzz.h
+tests_fuzz_replay_convert_LDADD = $(LIBMODEL)
+EXTRA_DIST += tests/fuzz/corpus/convert/mistral tests/fuzz/corpus/convert/mllama tests/fuzz/corpus/convert/qwen2vl
 check_PROGRAMS += tests/fuzz/replay_whisper_ct2 tests/fuzz/replay_whisper_ggml
 tests_fuzz_replay_whisper_ct2_SOURCES = tests/fuzz/fuzz_whisper_ct2.c tests/fuzz/replay.c tests/fuzz/fuzz.h
 tests_fuzz_replay_whisper_ct2_LDADD = $(LIBMODEL)
@@ -43,6 +47,10 @@ EXTRA_DIST += tests/fuzz/image.dict tests/fuzz/corpus/image
 LDFLAGS_FUZZ = $(AM_LDFLAGS) -fsanitize=fuzzer
 FUZZ_TARGETS = tests/fuzz/fuzz_gguf tests/fuzz/fuzz_safetensors tests/fuzz/fuzz_template \
   tests/fuzz/fuzz_tokenizer tests/fuzz/fuzz_image
+FUZZ_TARGETS += tests/fuzz/fuzz_convert
+tests_fuzz_fuzz_convert_SOURCES = tests/fuzz/fuzz_convert.c tests/fuzz/fuzz.h
+tests_fuzz_fuzz_convert_LDFLAGS = $(LDFLAGS_FUZZ)
+tests_fuzz_fuzz_convert_LDADD = $(LIBMODEL)
 FUZZ_TARGETS += tests/fuzz/fuzz_whisper_ct2 tests/fuzz/fuzz_whisper_ggml
 FUZZ_SECONDS = 60
 EXTRA_PROGRAMS = $(FUZZ_TARGETS)
@@ -103,11 +111,8 @@ fuzz: $(FUZZ_TARGETS)
 	  dict=$(srcdir)/tests/fuzz/$$name.dict; test -f $$dict && dict=-dict=$$dict || dict=; \
 	  old=; for d in corpus regressions; do \
 	    d=$(srcdir)/tests/fuzz/$$d/$$name; test ! -d $$d || old="$$old $$d"; done; \
-	  old=; for d in corpus regressions; do \
-	    d=$(srcdir)/tests/fuzz/$$d/$$name; test ! -d $$d || old="$$old $$d"; done; \
-	  dict=$(srcdir)/tests/fuzz/$$name.dict; test -f $$dict && dict=-dict=$$dict || dict=; \
 	  echo "== $$name, $(FUZZ_SECONDS) s"; \
-	  $$program -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 $$dict \
+	  srcdir=$(srcdir) $$program -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 $$dict \
 	    -artifact_prefix=tests/fuzz/found/$$name- tests/fuzz/found/$$name $$old \
 	    2>tests/fuzz/found/$$name.log || \
 	    { tail -40 tests/fuzz/found/$$name.log; exit 1; }; \

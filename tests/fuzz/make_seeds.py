@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the seeds in corpus/gguf, safetensors, whisper_ct2 and whisper_ggml: small files with every
+"""Makes the seeds in corpus/gguf, safetensors, whisper_ct2, whisper_ggml and convert: small files with every
 kind of part."""
 
 import json
@@ -137,6 +137,11 @@ SEEDS = {
     "whisper_ggml/tiny": WHISPER_GGML,
     "safetensors/empty.safetensors": safetensors({}, b""),
 }
+
+HF = HERE.parent / "reference" / "hf"
+for which, model in enumerate(("mistral", "mllama", "qwen2vl")):
+    parts = [HF / model / n for n in ("config.json", "tokenizer.json", "processor_config.json")]
+    SEEDS[f"convert/{model}"] = bytes([which]) + b"\xff".join(p.read_bytes() if p.exists() else b"" for p in parts)
 
 for name, raw in SEEDS.items():
     path = HERE / "corpus" / name
