@@ -55,11 +55,13 @@ def main():
     p.add_argument("--models", required=True, type=pathlib.Path)
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--pictures", default="one,many", help="one (512x512), many (13 tiles)")
     p.add_argument("--out")
     a = p.parse_args()
     lines = ["| picture | questions | first, s | second, s | second / first |",
              "| --- | --- | --- | --- | --- |"]
-    for name, what in (("one", "512x512"), ("many", "1600x1200, 13 tiles")):
+    for name in a.pictures.split(","):
+        what = {"one": "512x512", "many": "1600x1200, 13 tiles"}[name]
         for way, run in (("one process", one_process), ("two processes", two_processes)):
             runs = [run(a, name) for _ in range(a.rounds)]
             first, second = (statistics.median(r[i] for r in runs) for i in range(2))

@@ -46,12 +46,14 @@ def main():
     p.add_argument("--text", required=True)
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--pictures", default="one,many", help="one (512x512), many (13 tiles)")
     p.add_argument("--out")
     a = p.parse_args()
     folder = pathlib.Path(a.models)
     lines = ["| picture | Sensorium s a tile | `--fast` s a tile | libmtmd s a tile | ratio | ratio `--fast` |",
              "| --- | --- | --- | --- | --- | --- |"]
-    for name, what in (("one", "512x512"), ("many", "1600x1200, 13 tiles")):
+    for name in a.pictures.split(","):
+        what = {"one": "512x512", "many": "1600x1200, 13 tiles"}[name]
         tower, image = folder / f"siglip-512.{name}.mmproj.gguf", folder / f"{name}.jpg"
         runs = []
         for i in range(a.rounds):
