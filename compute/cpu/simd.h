@@ -151,18 +151,6 @@ SIMD nf nf_load_f16(const uint16_t *p)
 #endif
 }
 
-SIMD void nf_store_f16(uint16_t *p, nf a) /* rounds to nearest even */
-{
-#if VN == 1
-    _mm256_storeu_si256((__m256i *)p, _mm512_cvtps_ph((__m512)a, _MM_FROUND_TO_NEAREST_INT));
-#elif VN == 2
-    _mm_storeu_si128((__m128i *)p, _mm256_cvtps_ph((__m256)a, _MM_FROUND_TO_NEAREST_INT));
-#else
-    const float16x4_t h = vcvt_f16_f32((float32x4_t)a);
-    memcpy(p, &h, sizeof h);
-#endif
-}
-
 /* --- sixteen lanes --- */
 
 SIMD vf vf_set1(float x)
@@ -217,7 +205,6 @@ SIMD vf vf_load_f16(const uint16_t *p)
     LANES r.v[l_] = nf_load_f16(p + l_ * (16 / VN));
     return r;
 }
-SIMD void vf_store_f16(uint16_t *p, vf a) { LANES nf_store_f16(p + l_ * (16 / VN), a.v[l_]); }
 
 SIMD vi vi_add(vi a, vi b) { LANES a.v[l_] += b.v[l_]; return a; }
 SIMD vi vi_sub(vi a, vi b) { LANES a.v[l_] -= b.v[l_]; return a; }
