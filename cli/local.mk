@@ -41,7 +41,7 @@ cli_libcli_a_SOURCES = \
   cli/text.c cli/text.h \
   cli/transcript.c cli/transcript.h \
   cli/videos.c cli/videos.h
-LIBCLI = cli/libcli.a $(LIBPIPELINE) $(LIBMEDIA) $(READLINE_LIBS)
+LIBCLI = cli/libcli.a $(LIBQUEUE) $(LIBPIPELINE) $(LIBMEDIA) $(READLINE_LIBS)
 
 bin_PROGRAMS += sensorium
 sensorium_SOURCES = cli/main.c

@@ -5,6 +5,7 @@ pipeline_libpipeline_a_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) -O3
 pipeline_libpipeline_a_SOURCES = \
   pipeline/chat_media.c pipeline/chat_media.h \
   pipeline/cutter.c pipeline/cutter.h \
+  pipeline/desk.h \
   pipeline/feature_cache.c pipeline/feature_cache.h \
   pipeline/feature_key.c pipeline/feature_key.h \
   pipeline/hearing.c pipeline/hearing.h \
@@ -15,4 +16,4 @@ pipeline_libpipeline_a_SOURCES = \
   pipeline/transcribe_words.c \
   pipeline/watch.c pipeline/watch.h \
   pipeline/watch_plan.c
-LIBPIPELINE = pipeline/libpipeline.a fusion/libfusion.a llm/libllm.a $(LIBENCODERS) $(LIBLLM)
+LIBPIPELINE = pipeline/libpipeline.a $(LIBQUEUE) fusion/libfusion.a llm/libllm.a $(LIBENCODERS) $(LIBLLM)

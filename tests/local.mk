@@ -12,7 +12,7 @@ AM_TESTS_ENVIRONMENT = \
   PYTHONDONTWRITEBYTECODE=1; export SN_CC SN_BUILDDIR SN_CPPFLAGS PYTHONDONTWRITEBYTECODE; \
   . '$(abs_top_srcdir)/tests/environment.sh';
 PKG_CPPFLAGS = $(MEDIA_CFLAGS) $(CRYPTO_CFLAGS) $(PCRE2_CFLAGS) $(UTF8PROC_CFLAGS) $(JANSSON_CFLAGS) \
-  $(CURL_CFLAGS) $(READLINE_CFLAGS)
+  $(CURL_CFLAGS) $(READLINE_CFLAGS) $(ZMQ_CFLAGS) $(SQLITE_CFLAGS) $(MHD_CFLAGS) $(SYSTEMD_CFLAGS)
 EXTRA_DIST += tests/environment.sh
 
 dist_check_SCRIPTS += tests/headers.sh tests/style.sh
@@ -22,10 +22,13 @@ include $(top_srcdir)/tests/compute/local.mk
 include $(top_srcdir)/tests/model/local.mk
 include $(top_srcdir)/tests/llm/local.mk
 include $(top_srcdir)/tests/media/local.mk
+include $(top_srcdir)/tests/queue/local.mk
 include $(top_srcdir)/tests/encoders/local.mk
 include $(top_srcdir)/tests/fusion/local.mk
 include $(top_srcdir)/tests/pipeline/local.mk
 include $(top_srcdir)/tests/reference/local.mk
 include $(top_srcdir)/tests/cli/local.mk
 include $(top_srcdir)/tests/lib/local.mk
+include $(top_srcdir)/tests/daemon/local.mk
+include $(top_srcdir)/tests/clients/local.mk
 include $(top_srcdir)/tests/fuzz/local.mk

@@ -1,0 +1,2 @@
+# daemon/: see README.md
+EXTRA_DIST += daemon/README.md
