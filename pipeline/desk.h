@@ -1,7 +1,8 @@
 #ifndef SN_PIPELINE_DESK_H
 #define SN_PIPELINE_DESK_H
 /* Where jobs are done: models that are loaded when a job wants them, and the stages as threads with bounded
- * queues between them, so that the next picture is decoded and encoded while the decoder writes about this one:
+ * queues between them, so that the next picture is decoded and encoded while the decoder writes about
+ * this one:
  *
  *     errand > decode media > encode > fuse > decode tokens, many jobs in one step > outcome
  *
@@ -22,12 +23,14 @@ struct sn_desk;
 struct sn_desk_model {
     const char *name;            /* as jobs call it */
     const char *path;            /* GGUF of a language model or of Whisper */
-    const char *mmproj;          /* its eyes and ears; NULL: path itself or PATH.mmproj.gguf, where there are such */
+    const char *mmproj;          /* its eyes and ears; NULL: path itself or PATH.mmproj.gguf, where there
+                                  * are such */
 };
 struct sn_desk_cfg {
     const struct sn_desk_model *models; /* (n_models) copied */
     size_t n_models;
-    uint64_t memory_bytes;       /* of weights, keys and values of all loaded models; 0: three quarters of the machine */
+    uint64_t memory_bytes;       /* of weights, keys and values of all loaded models; 0: three quarters
+                                  * of the machine */
     uint32_t idle_s;             /* a model that long unused is unloaded; 0: never */
     uint32_t n_together;         /* answers that are written at once; 0: 8 */
     size_t waiting_max;          /* errands taken and not begun; 0: 2 n_together */
@@ -51,9 +54,11 @@ enum sn_outcome_kind {
 };
 struct sn_outcome {
     enum sn_outcome_kind kind;
-    json_t *result;              /* docs/protocol.md, 3.6: text, finish, segments, media, usage, timings (but queue_ms),
+    json_t *result;              /* docs/protocol.md, 3.6: text, finish, segments, media, usage, timings
+                                  * (but queue_ms),
                                   * model, missing, error. Borrowed. Of an estimate: what ESTIMATE answers */
-    const char *code, *message;  /* of all but DONE: section 8, "In results"; no pointers, no library's text (a
+    const char *code, *message;  /* of all but DONE: section 8, "In results"; no pointers, no library's
+                                  * text (a
                                   * file's name is the job's `name` or "medium 3", never a path) */
 };
 
@@ -67,7 +72,8 @@ struct sn_desk_host {
     void (*log)(void *ctx, int level, const char *text); /* never prompts, media or answers; may be NULL */
 };
 
-/* Checks that every model's file is there and what it is (not more: they are loaded when wanted). To be called
+/* Checks that every model's file is there and what it is (not more: they are loaded when wanted). To be
+ * called
  * before there are threads: it forks the processes that decode. */
 int sn_desk_new(const struct sn_desk_cfg *cfg, const struct sn_desk_host *host, struct sn_desk **out,
                 struct sn_diag *d);
@@ -80,7 +86,8 @@ struct sn_desk_model_info {
     bool loaded;
     uint64_t bytes;                 /* while loaded */
 };
-bool sn_desk_model(struct sn_desk *k, size_t i, struct sn_desk_model_info *out); /* false past the last; any thread */
+bool sn_desk_model(struct sn_desk *k, size_t i, struct sn_desk_model_info *out); /* false past the last;
+                                                                                  * any thread */
 
 struct sn_errand_medium {
     enum sn_medium_kind kind;
@@ -92,7 +99,8 @@ struct sn_errand_medium {
 struct sn_errand {
     uint64_t token;
     const char *tenant;          /* salt of all caches */
-    json_t *header;              /* of the job; checked before, and again here. The desk takes a reference */
+    json_t *header;              /* of the job; checked before, and again here. The desk takes a
+                                  * reference */
     const struct sn_errand_medium *media; /* (n_media) copied */
     size_t n_media;
     bool estimate;

@@ -25,7 +25,8 @@ struct sn_client_frame {
     size_t n;
 };
 /* Sends without waiting for a reply (-SN_EFULL: later). *request is what replies to it will have. */
-int sn_client_send(struct sn_client *c, const char *verb, const json_t *header, const struct sn_client_frame *media,
+int sn_client_send(struct sn_client *c, const char *verb, const json_t *header, const struct
+                   sn_client_frame *media,
                    size_t n_media, uint64_t *request, struct sn_diag *d);
 struct sn_client_reply {
     uint64_t request;
@@ -38,7 +39,8 @@ int sn_client_fd(const struct sn_client *c); /* for poll(): edge triggered, see 
 
 /* One request, one reply. ERROR and REJECTED become errors with the daemon's sentence; *out is OK's or
  * ACCEPTED's header. */
-int sn_client_ask(struct sn_client *c, const char *verb, const json_t *header, const struct sn_client_frame *media,
+int sn_client_ask(struct sn_client *c, const char *verb, const json_t *header, const struct
+                  sn_client_frame *media,
                   size_t n_media, json_t **out, struct sn_diag *d);
 
 #endif

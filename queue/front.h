@@ -1,6 +1,7 @@
 #ifndef SN_QUEUE_FRONT_H
 #define SN_QUEUE_FRONT_H
-/* The front end: docs/protocol.md over a ROUTER socket, for a queue; and the loop of the queue's thread, which
+/* The front end: docs/protocol.md over a ROUTER socket, for a queue; and the loop of the queue's thread,
+ * which
  * others may hang file descriptors into. */
 
 #include "queue/queue.h"
@@ -23,9 +24,11 @@ struct sn_front_host {
     void (*stats)(void *ctx, json_t *to);
 };
 struct sn_front_cfg {
-    const char *const *endpoints; /* (n_endpoints) "ipc://..", "tcp://127.0.0.1:*": see sn_front_endpoint() */
+    const char *const *endpoints; /* (n_endpoints) "ipc://..", "tcp://127.0.0.1:*": see
+                                   * sn_front_endpoint() */
     size_t n_endpoints;
-    const char *certificate;     /* CZMQ certificate with the secret key; NULL: none, local endpoints alone */
+    const char *certificate;     /* CZMQ certificate with the secret key; NULL: none, local endpoints
+                                  * alone */
     const char *clients;         /* folder of client certificates */
     const char *const *roots;    /* (n_roots) folders that paths of media may lie under, resolved */
     size_t n_roots;
@@ -34,11 +37,14 @@ struct sn_front_cfg {
     size_t reply_bytes_max;      /* that may wait for one client; 0: 8 MiB */
     struct sn_front_host host;
 };
-/* -SN_EINVAL: an address beyond loopback without certificates, a key file that others can read; -SN_EFULL: an
+/* -SN_EINVAL: an address beyond loopback without certificates, a key file that others can read;
+ * -SN_EFULL: an
  * address in use. The text says which. Nothing listens on error. */
-int sn_front_new(const struct sn_front_cfg *cfg, struct sn_queue *q, struct sn_front **out, struct sn_diag *d);
+int sn_front_new(const struct sn_front_cfg *cfg, struct sn_queue *q, struct sn_front **out, struct
+                 sn_diag *d);
 void sn_front_free(struct sn_front **fp);
-const char *sn_front_endpoint(const struct sn_front *f, size_t i); /* with the port that "*" became; NULL: no more */
+const char *sn_front_endpoint(const struct sn_front *f, size_t i); /* with the port that "*" became;
+                                                                    * NULL: no more */
 
 /* Runs until sn_front_stop(). fd functions are called when fd is readable (or its other end is gone). */
 typedef void sn_front_fd_fn(void *ctx, int fd);

@@ -36,7 +36,8 @@ struct sn_wire_fault {
     const char *code, *message;     /* static */
     uint64_t limit, value;
 };
-/* Receives one whole message without waiting; `router`: the first frame is the peer's. sn_wire_fini() ends *out
+/* Receives one whole message without waiting; `router`: the first frame is the peer's. sn_wire_fini()
+ * ends *out
  * after MESSAGE and BROKEN. */
 enum sn_wire_status sn_wire_receive(void *socket, bool router, const struct sn_wire_limits *limits,
                                     struct sn_wire *out, struct sn_wire_fault *fault);
@@ -54,7 +55,8 @@ struct sn_wire_out {
     zmq_msg_t *media;               /* (n_media) given away when the send succeeds */
     size_t n_media;
 };
-/* 0; -SN_EFULL: the peer's pipe is full (EAGAIN), -SN_ENOENT: there is no such peer (EHOSTUNREACH); nothing was
+/* 0; -SN_EFULL: the peer's pipe is full (EAGAIN), -SN_ENOENT: there is no such peer (EHOSTUNREACH);
+ * nothing was
  * sent then. Never waits. */
 int sn_wire_send(void *socket, const struct sn_wire_out *m);
 
