@@ -5,7 +5,10 @@ queue_libqueue_a_CFLAGS = $(AM_CFLAGS) $(ZMQ_CFLAGS) $(SQLITE_CFLAGS) $(JANSSON_
 queue_libqueue_a_SOURCES = \
   queue/client.h \
   queue/front.h \
-  queue/job.h \
+  queue/job.c queue/job.h \
+  queue/job_fields.c queue/job_impl.h \
+  queue/job_media.c \
+  queue/job_read.c \
   queue/queue.h \
   queue/state.c \
   queue/wire.h
