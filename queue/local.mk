@@ -11,5 +11,5 @@ queue_libqueue_a_SOURCES = \
   queue/job_read.c \
   queue/queue.h \
   queue/state.c \
-  queue/wire.h
+  queue/wire.c queue/wire.h
 LIBQUEUE = queue/libqueue.a $(ZMQ_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS) $(LIBBASE)
