@@ -4,6 +4,7 @@ noinst_LIBRARIES += queue/libqueue.a
 queue_libqueue_a_CFLAGS = $(AM_CFLAGS) $(ZMQ_CFLAGS) $(SQLITE_CFLAGS) $(JANSSON_CFLAGS) $(CRYPTO_CFLAGS)
 queue_libqueue_a_SOURCES = \
   queue/client.h \
+  queue/endpoint.c queue/endpoint.h \
   queue/front.h \
   queue/job.c queue/job.h \
   queue/job_fields.c queue/job_impl.h \
