@@ -10,3 +10,13 @@ TESTS += tests/queue/test_wire
 tests_queue_test_wire_SOURCES = tests/queue/test_wire.c tests/test.h
 tests_queue_test_wire_CFLAGS = $(TEST_CFLAGS) $(ZMQ_CFLAGS)
 tests_queue_test_wire_LDADD = $(LIBQUEUE) $(TEST_LIBS)
+
+QUEUE_RIG = tests/queue/rig.c tests/queue/rig.h tests/test.h
+check_PROGRAMS += tests/queue/test_schedule tests/queue/test_jobs
+TESTS += tests/queue/test_schedule tests/queue/test_jobs
+tests_queue_test_schedule_SOURCES = tests/queue/test_schedule.c tests/test.h
+tests_queue_test_schedule_CFLAGS = $(TEST_CFLAGS)
+tests_queue_test_schedule_LDADD = $(LIBQUEUE) $(TEST_LIBS)
+tests_queue_test_jobs_SOURCES = tests/queue/test_jobs.c $(QUEUE_RIG)
+tests_queue_test_jobs_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS) $(SQLITE_CFLAGS)
+tests_queue_test_jobs_LDADD = $(LIBQUEUE) $(TEST_LIBS)
