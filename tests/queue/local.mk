@@ -12,7 +12,8 @@ tests_queue_test_wire_CFLAGS = $(TEST_CFLAGS) $(ZMQ_CFLAGS)
 tests_queue_test_wire_LDADD = $(LIBQUEUE) $(TEST_LIBS)
 
 QUEUE_RIG = tests/queue/rig.c tests/queue/rig.h tests/test.h
-QUEUE_TESTS = tests/queue/test_schedule tests/queue/test_jobs tests/queue/test_events tests/queue/test_spool
+QUEUE_TESTS = tests/queue/test_schedule tests/queue/test_jobs tests/queue/test_events \
+  tests/queue/test_spool tests/queue/test_kill tests/queue/test_full
 check_PROGRAMS += $(QUEUE_TESTS)
 TESTS += $(QUEUE_TESTS)
 tests_queue_test_schedule_SOURCES = tests/queue/test_schedule.c tests/test.h
@@ -27,3 +28,9 @@ tests_queue_test_events_LDADD = $(LIBQUEUE) $(TEST_LIBS)
 tests_queue_test_spool_SOURCES = tests/queue/test_spool.c $(QUEUE_RIG)
 tests_queue_test_spool_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS) $(SQLITE_CFLAGS)
 tests_queue_test_spool_LDADD = $(LIBQUEUE) $(TEST_LIBS)
+tests_queue_test_kill_SOURCES = tests/queue/test_kill.c $(QUEUE_RIG)
+tests_queue_test_kill_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS) $(SQLITE_CFLAGS)
+tests_queue_test_kill_LDADD = $(LIBQUEUE) $(TEST_LIBS)
+tests_queue_test_full_SOURCES = tests/queue/test_full.c $(QUEUE_RIG)
+tests_queue_test_full_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS) $(SQLITE_CFLAGS)
+tests_queue_test_full_LDADD = $(LIBQUEUE) $(TEST_LIBS)
