@@ -736,6 +736,65 @@ static void another_programs_lock_is_waited_for(void **state)
     rig_end(&r);
 }
 
+/* --- memory that runs out --- */
+
+/* The n-th allocation fails, in whatever thread. True: there was one. */
+static bool live_with_a_failure(long n)
+{
+    struct rig r = {.cfg = {.disk_reserve_bytes = 1, .backoff_ms = 1}};
+    struct rig_answer a[3] = {{0}}, cancelled = {0};
+    const struct sn_queue_medium m = frame("bytes");
+    struct sn_diag d;
+    struct sn_claim c;
+    rig_open(&r);
+    rig_close(&r);
+    sn_test_fail_alloc(n);
+    if (sn_queue_open(&r.cfg, &r.q, &d) < 0) {
+        assert_int_equal(d.code, SN_ENOMEM);
+        rig_end(&r);
+        return true;
+    }
+    rig_submit(&r, &(struct rig_job){.media = &m, .n_media = 1, .retries = 1}, &a[0]);
+    rig_submit(&r, &(struct rig_job){.key = "key", .tag = "tag"}, &a[1]);
+    rig_submit(&r, &(struct rig_job){.estimate = true, .media = &m, .n_media = 1}, &a[2]);
+    for (int i = 0; i < 3; i++) rig_wait(&r, &a[i]);
+    for (int i = 0; i < 20; i++) {
+        rig_turn(&r, 10);
+        if (!sn_queue_claim(r.q, 0, &c)) continue;
+        sn_queue_stage(r.q, c.token, "decode", 1, 2);
+        sn_queue_text(r.q, c.token, "text", 4);
+        const uint64_t token = c.token;
+        int rc = i == 0 ? sn_queue_retry(r.q, token, "out_of_memory", "") : 0;
+        while (i > 0 && (rc = sn_queue_finish(r.q, token, SN_JOB_DONE, "{}", 2)) == -SN_ENOMEM) {}
+        assert_true(rc == 0 || rc == -SN_ENOMEM);
+        if (rc < 0) sn_queue_release(r.q, token);
+    }
+    if (!a[1].refused) {
+        sn_queue_cancel(r.q, NULL, a[1].id, rig_asked, &cancelled);
+        rig_wait(&r, &cancelled);
+    }
+    rig_close(&r);
+    /* sn_test_fail_alloc() counts down: what is left says whether it failed. */
+    sn_test_fail_alloc(0);
+    rig_open(&r);
+    for (int i = 0; i < 2; i++) {
+        if (a[i].refused) continue;
+        const struct rig_row row = rig_get(&r, NULL, a[i].id);
+        assert_true(row.found);
+        assert_true(sn_job_state_is_final(row.state));
+    }
+    assert_int_equal(rig_n_files(&r), !a[0].refused);
+    const bool any = a[0].refused || a[1].refused || a[2].refused;
+    rig_end(&r);
+    return any || n < 150;
+}
+
+static void running_out_of_memory_loses_nothing(void **state)
+{
+    (void)state;
+    for (long n = 1; live_with_a_failure(n); n++) {}
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -766,6 +825,7 @@ int main(void)
         cmocka_unit_test(many_old_jobs_are_forgotten_in_pieces),
         cmocka_unit_test(lists_are_newest_first_in_pages_and_filtered),
         cmocka_unit_test(another_programs_lock_is_waited_for),
+        cmocka_unit_test(running_out_of_memory_loses_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
