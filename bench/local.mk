@@ -1,5 +1,5 @@
-# The load of bench/queue.py; built on request: make bench/queue_load
-EXTRA_PROGRAMS += bench/queue_load
+# The load of bench/queue.py
+noinst_PROGRAMS += bench/queue_load
 bench_queue_load_SOURCES = bench/queue_load.c
 bench_queue_load_CFLAGS = $(AM_CFLAGS) $(ZMQ_CFLAGS)
 bench_queue_load_LDADD = $(ZMQ_LIBS)
