@@ -120,7 +120,7 @@ static enum sn_err code_of(const char *code)
     static const struct { const char *name; enum sn_err code; } codes[] = {
         {"bad_version", SN_EUNSUPPORTED}, {"unknown_verb", SN_EUNSUPPORTED}, {"too_large", SN_ELIMIT},
         {"path_unreadable", SN_EIO}, {"unknown_hash", SN_ENOENT}, {"unknown_model", SN_ENOENT},
-        {"not_found", SN_ENOENT}, {"internal", SN_EIO},
+        {"not_found", SN_ENOENT}, {"internal", SN_EIO}, {"bad_reply", SN_EFORMAT},
     };
     for (size_t i = 0; i < SN_COUNT(codes); i++)
         if (strcmp(code, codes[i].name) == 0)

@@ -1,0 +1,119 @@
+#include "config.h"
+#include "cli/job_follow.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/job_print.h"
+#include "cli/options.h"
+#include "cli/progress.h"
+#include "cli/terminal.h"
+
+struct following {
+    const struct cli_follow *f;
+    struct sn_progress bar;
+    size_t n_text;               /* bytes of this attempt on standard output */
+    bool newline;                /* it ends with one */
+    int status;                  /* CLI_GO: it goes on */
+};
+
+static void print_text(struct following *w, const char *text)
+{
+    const size_t n = strlen(text);
+    if (!n)
+        return;
+    sn_progress_clear(&w->bar);
+    fwrite(text, 1, n, stdout);
+    fflush(stdout);
+    w->n_text += n;
+    w->newline = text[n - 1] == '\n';
+}
+
+static void end_line(struct following *w)
+{
+    if (w->n_text && !w->newline)
+        putchar('\n');
+    fflush(stdout);
+    w->newline = true;
+}
+
+/* Text of an attempt begins behind its "running": what came before is void. */
+static void begin_attempt(struct following *w)
+{
+    if (!w->n_text)
+        return;
+    end_line(w);
+    w->n_text = 0;
+    cli_begin_error();
+    fprintf(stderr, "another attempt: what stands above does not count\n");
+}
+
+static void end(struct following *w, const json_t *event)
+{
+    const json_t *result = json_object_get(event, "result");
+    sn_progress_clear(&w->bar);
+    if (!w->n_text)
+        print_text(w, cli_job_text(result, "text"));
+    end_line(w);
+    cli_print_trouble(result);
+    w->status = cli_state_status(cli_job_text(event, "state"));
+}
+
+static void show(struct following *w, const json_t *event)
+{
+    const char *kind = cli_job_text(event, "event");
+    const json_t *progress = json_object_get(event, "progress");
+    if (strcmp(kind, "text") == 0)
+        print_text(w, cli_job_text(event, "text"));
+    else if (strcmp(kind, "state") == 0 && strcmp(cli_job_text(event, "state"), "running") == 0)
+        begin_attempt(w);
+    else if (strcmp(kind, "stage") == 0 && !w->n_text)
+        sn_progress_set(&w->bar, cli_job_text(event, "stage"), (uint64_t)cli_job_number(progress, "done"),
+                        (uint64_t)cli_job_number(progress, "total"));
+    else if (strcmp(kind, "end") == 0)
+        end(w, event);
+}
+
+static int show_line(struct following *w, const json_t *event, struct sn_diag *d)
+{
+    if (strcmp(cli_job_text(event, "event"), "end") == 0)
+        w->status = cli_state_status(cli_job_text(event, "state"));
+    return cli_print_line(event, d);
+}
+
+static int take(struct following *w, const struct sn_client_reply *r, struct sn_diag *d)
+{
+    if (strcmp(cli_job_text(r->header, "job"), w->f->job) != 0)
+        return 0;
+    if (strcmp(r->verb, "ERROR") == 0)
+        return sn_fail(d, SN_ENOENT, "%s", cli_job_text(r->header, "message"));
+    if (strcmp(r->verb, "EVENT") != 0)
+        return 0;
+    if (w->f->json)
+        return show_line(w, r->header, d);
+    show(w, r->header);
+    return 0;
+}
+
+int cli_follow(struct sn_client *c, const struct cli_follow *f)
+{
+    struct following w = {.f = f, .status = CLI_GO};
+    struct sn_diag d;
+    sn_diag_init(&d);
+    sn_progress_start(&w.bar, false, f->quiet || f->json);
+    int rc = 0;
+    while (rc >= 0 && w.status == CLI_GO) {
+        struct sn_client_reply r;
+        rc = sn_client_receive(c, 1000, &r, &d);
+        if (rc > 0) {
+            rc = take(&w, &r, &d);
+            json_decref(r.header);
+        }
+    }
+    sn_progress_clear(&w.bar);
+    if (rc < 0) {
+        end_line(&w);
+        return cli_report(&d);
+    }
+    return w.status;
+}
