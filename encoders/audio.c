@@ -146,7 +146,7 @@ static void hand_out(const struct pass *p, float *out)
 }
 
 static int run_window(const struct pass *p, const float *mel, size_t n_heard, float *out,
-                      const volatile int *stop, struct sn_diag *d)
+                      const atomic_bool *stop, struct sn_diag *d)
 {
     const struct sn_audio_hparams *h = &p->t->h;
     const size_t n_seen = sn_max(sn_min((n_heard + 1) / 2, h->n_positions), 1);
@@ -228,7 +228,7 @@ static int new_pass(struct sn_audio_tower *t, struct pass *p, struct sn_diag *d)
 }
 
 int sn_audio_encode(struct sn_audio_tower *t, const struct sn_audio_windows *in,
-                    struct sn_features *out, const volatile int *stop, struct sn_diag *d)
+                    struct sn_features *out, const atomic_bool *stop, struct sn_diag *d)
 {
     const size_t n_frames = sn_audio_tower_n_frames(t), n_rows = sn_audio_tower_n_rows(t);
     struct pass p;

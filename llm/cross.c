@@ -349,7 +349,7 @@ bool sn_llm_cross_gates(const struct sn_llm *m, uint32_t layer, struct sn_cross_
 /* --- steps that are watched --- */
 
 int sn_engine_step_watched(struct sn_engine *e, const struct sn_chunk *chunk, float *logits,
-                           struct sn_cross_watch *w, const volatile int *stop, struct sn_diag *d)
+                           struct sn_cross_watch *w, const atomic_bool *stop, struct sn_diag *d)
 {
     const struct sn_hparams *h = &e->m->h;
     if (!sn_seq_is(e, chunk->seq) || !e->memories.kv || e->seqs[chunk->seq].memory < 0)

@@ -255,7 +255,7 @@ static void make_logits(struct sn_engine *e, float *logits)
     }
 }
 
-int sn_forward(struct sn_engine *e, float *logits, const volatile int *stop, struct sn_diag *d)
+int sn_forward(struct sn_engine *e, float *logits, const atomic_bool *stop, struct sn_diag *d)
 {
     const uint32_t n_layers = e->m->h.n_layers;
     int rc = embed(e, d);

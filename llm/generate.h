@@ -6,6 +6,8 @@
 #include "llm/prefix.h"
 #include "llm/sampler.h"
 
+#include <stdatomic.h>
+
 /* A token as it came out; pointers are good during the call. */
 struct sn_generated {
     int32_t id;
@@ -34,7 +36,7 @@ struct sn_generate {
     const struct sn_sampler_cfg *sampling;
     sn_generated_fn *fn;          /* may be NULL */
     void *ctx;
-    const volatile int *stop;     /* as in sn_engine_step() */
+    const atomic_bool *stop;     /* as in sn_engine_step() */
 };
 /* Runs what is not kept of the prompt, then draws tokens until the sampler or `fn` ends the answer, or the
  * context is full (SN_FINISH_LENGTH). The sequence it takes for that goes to `prefix` at the end. An empty

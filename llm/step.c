@@ -213,7 +213,7 @@ static void next_piece(struct sn_engine *e, const struct sn_chunk *chunks, size_
 }
 
 static int run_pieces(struct sn_engine *e, const struct sn_chunk *chunks, size_t n_chunks,
-                      float *logits, const volatile int *stop, struct sn_diag *d)
+                      float *logits, const atomic_bool *stop, struct sn_diag *d)
 {
     struct cursor at = {0};
     while (at.chunk < n_chunks) {
@@ -253,7 +253,7 @@ struct sn_chunk sn_chunk_of(const struct sn_prompt *p, size_t first, int32_t seq
 }
 
 int sn_engine_step(struct sn_engine *e, const struct sn_chunk *chunks, size_t n_chunks,
-                   float *logits, const volatile int *stop, struct sn_diag *d)
+                   float *logits, const atomic_bool *stop, struct sn_diag *d)
 {
     size_t n_logits = 0;
     int rc = 0;

@@ -235,7 +235,7 @@ static void put_rows(struct sn_features *to, size_t *at, const struct sn_feature
 
 /* at: rows that out->encoded and out->rows hold already. */
 static int encode_window(struct sn_hearing *h, const struct sn_listened *l, size_t i, size_t at[2],
-                         struct sn_heard *out, const volatile int *stop, struct sn_diag *d)
+                         struct sn_heard *out, const atomic_bool *stop, struct sn_diag *d)
 {
     const struct sn_audio_windows window = {l->mel + i * l->n_mels * SN_MEL_FRAMES, 1, &l->n_heard[i]};
     const size_t n = rows_heard(h, l->n_heard[i]);
@@ -261,7 +261,7 @@ static int encode_window(struct sn_hearing *h, const struct sn_listened *l, size
 }
 
 static int encode_windows(struct sn_hearing *h, const struct sn_listened *l, struct sn_heard *out,
-                          const volatile int *stop, struct sn_diag *d)
+                          const atomic_bool *stop, struct sn_diag *d)
 {
     const size_t n_encoded = sn_views_rows(&out->encoded_views), n_rows = sn_views_rows(&out->views);
     size_t at[2] = {0};
@@ -289,7 +289,7 @@ static int recall(struct sn_hearing *h, const struct sn_listened *l, const struc
 }
 
 int sn_hearing_encode(struct sn_hearing *h, const struct sn_listened *l, const struct sn_recall *from,
-                      struct sn_heard *out, const volatile int *stop, struct sn_diag *d)
+                      struct sn_heard *out, const atomic_bool *stop, struct sn_diag *d)
 {
     size_t n_encoded = 0, n_rows;
     *out = (struct sn_heard){.n_windows = l->n_windows, .listen_s = l->listen_s,
@@ -310,7 +310,7 @@ int sn_hearing_encode(struct sn_hearing *h, const struct sn_listened *l, const s
 }
 
 int sn_hearing_hear(struct sn_hearing *h, const struct sn_sound_reader *in, const struct sn_recall *from,
-                    struct sn_heard *out, const volatile int *stop, struct sn_diag *d)
+                    struct sn_heard *out, const atomic_bool *stop, struct sn_diag *d)
 {
     struct sn_listened l;
     *out = (struct sn_heard){0};

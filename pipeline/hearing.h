@@ -10,6 +10,8 @@
 #include "pipeline/cutter.h"
 #include "pipeline/recall.h"
 
+#include <stdatomic.h>
+
 struct sn_gguf;
 struct sn_pool;
 struct sn_hearing;
@@ -68,9 +70,9 @@ int sn_hearing_rows(const struct sn_hearing *h, const struct sn_listened *l, siz
 /* The stages after it. `from` (may be NULL) is where the rows are looked for first, and kept. Once *stop
  * (may be NULL) is true: -SN_ECANCELLED. *out is zero on error. */
 int sn_hearing_encode(struct sn_hearing *h, const struct sn_listened *l, const struct sn_recall *from,
-                      struct sn_heard *out, const volatile int *stop, struct sn_diag *d);
+                      struct sn_heard *out, const atomic_bool *stop, struct sn_diag *d);
 /* All of it. */
 int sn_hearing_hear(struct sn_hearing *h, const struct sn_sound_reader *in, const struct sn_recall *from,
-                    struct sn_heard *out, const volatile int *stop, struct sn_diag *d);
+                    struct sn_heard *out, const atomic_bool *stop, struct sn_diag *d);
 
 #endif

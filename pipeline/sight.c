@@ -86,7 +86,7 @@ int sn_sight_prepare_planned(struct sn_sight *s, const struct sn_vision_pre *pre
 }
 
 int sn_sight_encode(struct sn_sight *s, const struct sn_vision_pixels *pixels, struct sn_seen *out,
-                    const volatile int *stop, struct sn_diag *d)
+                    const atomic_bool *stop, struct sn_diag *d)
 {
     *out = (struct sn_seen){.plan = pixels->plan,
                             .encoded_views = sn_vision_views(s->tower, &pixels->plan)};
@@ -121,7 +121,7 @@ static int recall(struct sn_sight *s, const struct sn_image *image, const struct
 }
 
 static int see_anew(struct sn_sight *s, const struct sn_image *image, const struct sn_vision_plan *plan,
-                    struct sn_seen *out, const volatile int *stop, struct sn_diag *d)
+                    struct sn_seen *out, const atomic_bool *stop, struct sn_diag *d)
 {
     struct sn_vision_pixels pixels;
     const struct sn_digest key = out->key;
@@ -136,7 +136,7 @@ static int see_anew(struct sn_sight *s, const struct sn_image *image, const stru
 }
 
 int sn_sight_see(struct sn_sight *s, const struct sn_image *image, size_t max_tokens,
-                 const struct sn_recall *from, struct sn_seen *out, const volatile int *stop,
+                 const struct sn_recall *from, struct sn_seen *out, const atomic_bool *stop,
                  struct sn_diag *d)
 {
     struct sn_vision_plan plan;

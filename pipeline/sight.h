@@ -10,6 +10,8 @@
 #include "fusion/projector.h"
 #include "pipeline/recall.h"
 
+#include <stdatomic.h>
+
 struct sn_pool;
 struct sn_sight;
 
@@ -41,7 +43,7 @@ void sn_seen_fini(struct sn_seen *s);
  * (towers that stand alone make none). Once *stop (may be NULL) is true: -SN_ECANCELLED. *out is zero on
  * error. */
 int sn_sight_see(struct sn_sight *s, const struct sn_image *image, size_t max_tokens,
-                 const struct sn_recall *from, struct sn_seen *out, const volatile int *stop,
+                 const struct sn_recall *from, struct sn_seen *out, const atomic_bool *stop,
                  struct sn_diag *d);
 /* The stage before, alone. sn_vision_pixels_fini() ends *out. */
 int sn_sight_prepare(struct sn_sight *s, const struct sn_image *image, size_t max_tokens,
@@ -52,6 +54,6 @@ int sn_sight_prepare_planned(struct sn_sight *s, const struct sn_vision_pre *pre
                              struct sn_vision_pixels *out, struct sn_diag *d);
 /* The stages after it: out->plan is the pixels'. */
 int sn_sight_encode(struct sn_sight *s, const struct sn_vision_pixels *pixels, struct sn_seen *out,
-                    const volatile int *stop, struct sn_diag *d);
+                    const atomic_bool *stop, struct sn_diag *d);
 
 #endif

@@ -15,7 +15,7 @@ struct watching {
     struct sn_video *video;
     enum sn_watch_stage stage;
     struct sn_watched *out;
-    const volatile int *stop;
+    const atomic_bool *stop;
     struct sn_diag *d;
     struct sn_image image;
     struct sn_vision_pixels view; /* `held` frames of it are there */
@@ -208,7 +208,7 @@ static int make_keys(struct watching *w)
 }
 
 int sn_watch(struct sn_sight *s, const struct sn_watch_plan *plan, struct sn_video *video,
-             enum sn_watch_stage stage, struct sn_watched *out, const volatile int *stop,
+             enum sn_watch_stage stage, struct sn_watched *out, const atomic_bool *stop,
              struct sn_diag *d)
 {
     struct watching w = {.sight = s, .plan = plan, .video = video, .stage = stage, .out = out,

@@ -14,6 +14,8 @@
 #include "media/video.h"
 #include "pipeline/sight.h"
 
+#include <stdatomic.h>
+
 /* What is known of a video before it is watched. */
 struct sn_clip {
     double seconds, fps;    /* as whole frames at an even rate have it */
@@ -77,7 +79,7 @@ enum sn_watch_stage { SN_WATCH_ROWS, SN_WATCH_PIXELS, SN_WATCH_ENCODED }; /* wha
 /* `video` was opened with sn_watch_plan_cfg(). Once *stop (may be NULL) is true: -SN_ECANCELLED. *out is
  * zero on error. */
 int sn_watch(struct sn_sight *s, const struct sn_watch_plan *plan, struct sn_video *video,
-             enum sn_watch_stage stage, struct sn_watched *out, const volatile int *stop,
+             enum sn_watch_stage stage, struct sn_watched *out, const atomic_bool *stop,
              struct sn_diag *d);
 
 /* How many media it is in a prompt: 1, or one for each frame. */
