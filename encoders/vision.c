@@ -368,6 +368,7 @@ static int run_pass(const struct pass *views, const float *pixels, float *out,
     for (uint32_t il = 0; il < v->h.n_layers && rc == 0; il++) {
         if (stop && *stop) rc = sn_fail(d, SN_ECANCELLED, "vision: stopped at layer %u", il);
         if (rc < 0) break;
+        sn_device_pass(v->dev);
         run_layer(&p, il);
         after_layer(&p, il, host, out);
     }
@@ -462,7 +463,9 @@ int sn_vision_encode(struct sn_vision *v, const struct sn_vision_pixels *in, str
     const size_t n_rows = sn_views_rows(&views);
     if (!sn_features_init(out, n_rows, width(v)))
         return sn_fail(d, SN_ENOMEM, "vision: %zu rows of %zu", n_rows, width(v));
+    sn_device_take(v->dev);
     const int rc = v->h.n_tiles ? encode_tiles(v, in, out->x, stop, d) : encode_views(v, in, out->x, stop, d);
+    sn_device_give(v->dev);
     if (rc < 0) sn_features_fini(out);
     return rc;
 }

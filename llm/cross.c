@@ -131,10 +131,12 @@ int sn_memory_set(struct sn_engine *e, int32_t id, const float *rows, size_t n_r
     if (!m->rows[id]) m->rows[id] = sn_device_alloc(e->dev, m->rows_max * n_embd * sizeof *rows);
     if (!m->rows[id]) return sn_fail(d, SN_ENOMEM, "llm: a memory of %zu rows", m->rows_max);
     sn_device_upload(e->dev, m->rows[id], rows, n_rows * n_embd * sizeof *rows);
+    sn_device_take(e->dev);
     for (size_t r = 0, n; r < n_rows; r += n) {
         n = sn_min(e->rows_max, n_rows - r);
         remember(e, (size_t)id, r, n);
     }
+    sn_device_give(e->dev);
     m->n_rows[id] = n_rows;
     m->key[id] = (struct sn_digest){0};
     return 0;

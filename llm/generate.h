@@ -2,22 +2,12 @@
 #define SN_LLM_GENERATE_H
 /* One answer: prompt in, tokens out. */
 
-#include "llm/llm.h"
-#include "llm/prefix.h"
-#include "llm/sampler.h"
+#include "llm/writer.h"
 
 #include <stdatomic.h>
 
-/* A token as it came out; pointers are good during the call. */
-struct sn_generated {
-    int32_t id;
-    const char *text;             /* what became certain with it: whole characters, may be "" */
-    size_t n_text;
-    float logprob;
-    const struct sn_logprob *top; /* n_top alternatives, best first */
-    size_t n_top;
-};
-/* Nonzero ends the answer (SN_FINISH_CANCELLED). Same thread; must not touch the engine. */
+/* Nonzero ends the answer (SN_FINISH_CANCELLED). Same thread; must not touch the engine. Pointers are good
+ * during the call. */
 typedef int sn_generated_fn(void *ctx, const struct sn_generated *token);
 
 struct sn_answer {
