@@ -22,6 +22,7 @@ cli_libcli_a_SOURCES = \
   cli/cmd_tokenize.c \
   cli/cmd_transcribe.c \
   cli/commands.h \
+  cli/connect.c cli/connect.h \
   cli/conversation.c cli/conversation.h \
   cli/inspect.h cli/inspect_gguf.c cli/inspect_safetensors.c \
   cli/json.c cli/json.h \

@@ -41,7 +41,7 @@ static int print_help(void)
     for (size_t i = 0; i < SN_COUNT(commands); i++)
         printf("  %-12s%s\n", commands[i].name, commands[i].summary);
     printf("\n'sensorium COMMAND --help' tells more, with examples.\n\n"
-           "Exit status: 0 done, 1 failed, 2 used wrongly, 130 interrupted.\n");
+           "Exit status: 0 done, 1 failed, 2 used wrongly, 3 some of it failed, 130 interrupted.\n");
     return CLI_OK;
 }
 

@@ -12,7 +12,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum cli_status { CLI_GO = -1, CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_INTERRUPTED = 130 };
+enum cli_status {
+    CLI_GO = -1,
+    CLI_OK = 0,
+    CLI_FAILED = 1,
+    CLI_USAGE = 2,
+    CLI_SOME = 3,           /* of many things some failed, or one is whole only in parts */
+    CLI_INTERRUPTED = 130,
+};
 
 enum cli_kind {
     CLI_FLAG,    /* bool, set */
