@@ -6,6 +6,7 @@
 #include "base/prompt.h"
 #include "compute/device.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -85,7 +86,7 @@ struct sn_chunk sn_chunk_of(const struct sn_prompt *p, size_t first, int32_t seq
  * on how the prompt was cut. `stop`, if not NULL, is looked at between layers: once true the step ends
  * with -SN_ECANCELLED and appends nothing. */
 int sn_engine_step(struct sn_engine *e, const struct sn_chunk *chunks, size_t n_chunks,
-                   float *logits, const volatile int *stop, struct sn_diag *d);
+                   float *logits, const atomic_bool *stop, struct sn_diag *d);
 
 /* --- memories: what decoders with cross-attention look at. Sequences of a decoder with layers for that
  *     alone may look at none: these layers are passed over then. --- */
@@ -129,6 +130,6 @@ struct sn_cross_watch {
 };
 /* A step of one chunk, which wants all its logits, and the attention of those heads with it. */
 int sn_engine_step_watched(struct sn_engine *e, const struct sn_chunk *chunk, float *logits,
-                           struct sn_cross_watch *w, const volatile int *stop, struct sn_diag *d);
+                           struct sn_cross_watch *w, const atomic_bool *stop, struct sn_diag *d);
 
 #endif

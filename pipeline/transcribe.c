@@ -36,7 +36,7 @@ struct item {
 struct loop {
     struct sn_transcriber *t;
     const struct sn_transcribe_cfg *cfg;
-    const volatile int *stop;
+    const atomic_bool *stop;
     struct sn_diag *d;
     struct lane *lanes;
     size_t n_lanes;
@@ -354,7 +354,7 @@ static int check_cfg(const struct sn_transcriber *t, const struct sn_transcribe_
 }
 
 int sn_transcribe(struct sn_transcriber *t, struct sn_transcribe_job *jobs, size_t n_jobs,
-                  const struct sn_transcribe_cfg *cfg, const volatile int *stop, struct sn_diag *d)
+                  const struct sn_transcribe_cfg *cfg, const atomic_bool *stop, struct sn_diag *d)
 {
     struct loop p = {.t = t, .cfg = cfg, .stop = stop, .d = d};
     int rc = check_cfg(t, cfg, d);

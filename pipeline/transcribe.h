@@ -8,6 +8,7 @@
 #include "llm/whisper.h"
 #include "pipeline/cutter.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -68,6 +69,6 @@ bool sn_transcriber_is_multilingual(const struct sn_transcriber *t);
 /* Runs all jobs. What fails one of them stands in it; < 0 is what ends them all: *stop (-SN_ECANCELLED),
  * memory, a configuration that the model cannot honour. */
 int sn_transcribe(struct sn_transcriber *t, struct sn_transcribe_job *jobs, size_t n_jobs,
-                  const struct sn_transcribe_cfg *cfg, const volatile int *stop, struct sn_diag *d);
+                  const struct sn_transcribe_cfg *cfg, const atomic_bool *stop, struct sn_diag *d);
 
 #endif

@@ -15,6 +15,7 @@ static void cpu_close(struct sn_device *dev)
 {
     struct sn_cpu *cpu = sn_cpu_of(dev);
     sn_pool_free(&cpu->pool);
+    sn_turn_free(&cpu->dev.turn);
     sn_free_aligned(cpu->acts.q);
     sn_free_aligned(cpu->acts.sum);
     sn_free_aligned(cpu->acts.scale);
@@ -259,6 +260,8 @@ int sn_device_open(const struct sn_device_cfg *cfg, struct sn_device **out, stru
     cpu->dev.ops = &cpu_ops;
     cpu->fast = cfg->fast;
     int rc = sn_kernels_choose(getenv("SN_ISA"), &cpu->k, d);
+    if (rc == 0)
+        rc = sn_turn_new(&cpu->dev.turn, d);
     if (rc == 0)
         rc = sn_pool_new(&(struct sn_pool_cfg){cfg->n_threads, cfg->pin}, &cpu->pool, d);
     if (rc < 0) {
