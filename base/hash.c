@@ -71,6 +71,23 @@ void sn_digest_hex(const struct sn_digest *a, char hex[65])
     hex[64] = '\0';
 }
 
+static int digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F'
+           ? c - 'A' + 10 : -1;
+}
+
+bool sn_digest_parse(const char *hex, struct sn_digest *out)
+{
+    for (size_t i = 0; i < SN_DIGEST_BYTES; i++) {
+        const int high = digit(hex[2 * i]), low = high < 0 ? -1 : digit(hex[2 * i + 1]);
+        if (low < 0)
+            return false;
+        out->b[i] = (uint8_t)(high << 4 | low);
+    }
+    return hex[2 * SN_DIGEST_BYTES] == '\0';
+}
+
 bool sn_digest_equal(const struct sn_digest *a, const struct sn_digest *b)
 {
     return memcmp(a->b, b->b, SN_DIGEST_BYTES) == 0;
