@@ -228,11 +228,11 @@ void caption_print_appended(struct sn_strbuf *to, const struct caption_record *r
     print_txt(to, r);
 }
 
-size_t caption_appended_at(const char *text, size_t n)
+size_t caption_appended_at(const char *text, size_t n, size_t from)
 {
     const size_t mark = strlen(SEPARATOR);
-    for (size_t at = n; at-- > 0;)
-        if ((at == 0 || text[at - 1] == '\n') && n - at >= mark && memcmp(text + at, SEPARATOR, mark) == 0)
+    for (size_t at = from; at + mark <= n; at++)
+        if ((at == 0 || text[at - 1] == '\n') && memcmp(text + at, SEPARATOR, mark) == 0)
             return at;
     return n;
 }

@@ -34,8 +34,8 @@ extern const char caption_csv_header[];
 
 /* What is put below a person's words: a line that says whose it is, and the text. */
 void caption_print_appended(struct sn_strbuf *to, const struct caption_record *r);
-/* Where in a text sidecar that line begins; n: nowhere. */
-size_t caption_appended_at(const char *text, size_t n);
+/* Where in a text sidecar, not before `from`, such a line begins; n: nowhere. */
+size_t caption_appended_at(const char *text, size_t n, size_t from);
 
 /* "2026-11-24T23:07:06Z" */
 enum { CAPTION_TIME = 24 };

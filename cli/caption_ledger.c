@@ -32,20 +32,6 @@ struct caption_ledger {
 
 /* --- digests and keys --- */
 
-bool caption_digest_parse(const char *hex, struct sn_digest *out)
-{
-    if (!hex || strlen(hex) != 2 * sizeof out->b)
-        return false;
-    for (size_t i = 0; i < 2 * sizeof out->b; i++) {
-        const char *digits = "0123456789abcdef", *at = strchr(digits, hex[i]);
-        if (!at)
-            return false;
-        const unsigned v = (unsigned)(at - digits);
-        out->b[i / 2] = (uint8_t)(i % 2 ? out->b[i / 2] | v : v << 4);
-    }
-    return true;
-}
-
 /* The length keeps ("a", "bc") from being ("ab", "c"). */
 static char *name_key(const char *name, const char *target)
 {
@@ -191,6 +177,12 @@ static int64_t integer_of(const json_t *line, const char *key)
     return json_integer_value(json_object_get(line, key));
 }
 
+static bool digest_of(const json_t *line, const char *key, struct sn_digest *out)
+{
+    const char *hex = string_of(line, key);
+    return hex && sn_digest_parse(hex, out);
+}
+
 /* False: no line of ours. *e has parts that have to be freed in either case. */
 static bool read_entry(const json_t *line, struct caption_entry *e)
 {
@@ -202,9 +194,9 @@ static bool read_entry(const json_t *line, struct caption_entry *e)
         .result = json_incref(json_object_get(line, "result"))};
     const char *state = string_of(line, "state");
     e->writing = state && strcmp(state, "writing") == 0;
-    return e->name && e->target && state && caption_digest_parse(string_of(line, "sha256"), &e->sha256) &&
-           caption_digest_parse(string_of(line, "settings"), &e->settings) &&
-           caption_digest_parse(string_of(line, "wrote"), &e->wrote) && json_is_object(e->result);
+    return e->name && e->target && state && digest_of(line, "sha256", &e->sha256) &&
+           digest_of(line, "settings", &e->settings) && digest_of(line, "wrote", &e->wrote) &&
+           json_is_object(e->result);
 }
 
 /* "done" of what a line before said; false: it is no such line. */
@@ -331,13 +323,15 @@ static int open_to_write(struct caption_ledger *l, struct sn_diag *d)
     l->fd = open(l->path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
     if (l->fd < 0)
         return fail_errno(l, "open", d);
-    return ftruncate(l->fd, l->end) == 0 ? 0 : fail_errno(l, "cut the end of", d);
+    return ftruncate(l->fd, l->end) == 0 ? sn_folder_sync(l->folder, d) : fail_errno(l, "cut the end of", d);
 }
 
-static int make_folder(struct caption_ledger *l, struct sn_diag *d)
+static int make_folder(struct caption_ledger *l, const char *in, struct sn_diag *d)
 {
     struct stat st;
-    if (mkdir(l->folder, 0777) != 0 && errno != EEXIST)
+    if (mkdir(l->folder, 0777) == 0)
+        return sn_folder_sync(in, d);
+    if (errno != EEXIST)
         return sn_fail(d, SN_EIO, "%s: cannot make the folder: %s", l->folder, strerror(errno));
     return lstat(l->folder, &st) == 0 && S_ISDIR(st.st_mode)
                ? 0 : sn_fail(d, SN_EINVAL, "%s: is no folder", l->folder);
@@ -358,7 +352,7 @@ int caption_ledger_open(const char *folder, const char *file, bool create, struc
     int rc = l->path && l->by_name && l->by_contents && l->by_wrote
                  ? 0 : sn_fail(d, SN_ENOMEM, "%s: no memory", folder);
     if (rc == 0 && create)
-        rc = make_folder(l, d);
+        rc = make_folder(l, folder, d);
     if (rc == 0 && create)
         rc = lock(l, d);
     if (rc == 0 && create)

@@ -59,6 +59,4 @@ void caption_ledger_stats(const struct caption_ledger *l, struct caption_ledger_
 /* "FOLDER/.sensorium" */
 const char *caption_ledger_folder(const struct caption_ledger *l);
 
-bool caption_digest_parse(const char *hex, struct sn_digest *out);
-
 #endif
