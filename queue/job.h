@@ -71,8 +71,7 @@ struct sn_job {
     enum sn_task task;
     const char *model;       /* NULL: the default */
     const char *prompt, *system; /* NULL: none */
-    const json_t *messages;  /* NULL: none; checked: roles, parts, and as many media parts as there are
-                              * media, or none */
+    const json_t *messages;  /* NULL: none; checked: roles, and parts for all media in order, or none */
     struct sn_job_medium *media;
     size_t n_media;
     struct sn_job_options options;
@@ -92,18 +91,16 @@ struct sn_refusal {
     uint64_t limit, value;   /* of too_large; both 0: none */
     uint32_t retry_after_ms; /* of REJECTED */
 };
-/* False (with refusal->code set), so that `return sn_refuse(...)` reads well. Control characters and
- * bytes that
- * are no UTF-8 are replaced in the message. */
+/* False (with refusal->code set), so that `return sn_refuse(...)` reads well. `field`: NULL is "". In field
+ * and message, control characters and bytes that are no UTF-8 are replaced. limit and value are reset. */
 bool sn_refuse(struct sn_refusal *r, const char *code, const char *field, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* A header's JSON: an object, UTF-8, at most 32 deep, no name twice. NULL: *r says why. */
+/* A header's JSON: an object, UTF-8, at most 32 deep, no name twice, no NUL in it. NULL: *r says why. */
 json_t *sn_header_parse(const void *bytes, size_t n, struct sn_refusal *r);
-/* Checks all that can be checked without the machine's state: names, types, ranges, combinations (one
- * table of
- * fields with their ranges does it). Takes a reference to `json`. sn_job_fini() ends *out, also after
- * false. */
+/* Checks all that can be checked without the machine's state: names, types, ranges, combinations (one table
+ * of fields with their ranges does it). n_frames: media that came behind the header. Takes a reference to
+ * `json`. sn_job_fini() ends *out, also after false. */
 bool sn_job_parse(json_t *json, size_t n_frames, struct sn_job *out, struct sn_refusal *r);
 void sn_job_fini(struct sn_job *j);
 

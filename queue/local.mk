@@ -3,11 +3,15 @@ EXTRA_DIST += queue/README.md
 noinst_LIBRARIES += queue/libqueue.a
 queue_libqueue_a_CFLAGS = $(AM_CFLAGS) $(ZMQ_CFLAGS) $(SQLITE_CFLAGS) $(JANSSON_CFLAGS) $(CRYPTO_CFLAGS)
 queue_libqueue_a_SOURCES = \
-  queue/client.h \
+  queue/client.c queue/client.h queue/client_impl.h queue/client_link.c queue/client_watch.c \
   queue/endpoint.c queue/endpoint.h \
+  queue/keys.c queue/keys.h \
   queue/front.h \
-  queue/job.h \
+  queue/job.c queue/job.h \
+  queue/job_fields.c queue/job_impl.h \
+  queue/job_media.c \
+  queue/job_read.c \
   queue/queue.h \
   queue/state.c \
-  queue/wire.h
+  queue/wire.c queue/wire.h
 LIBQUEUE = queue/libqueue.a $(ZMQ_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS) $(LIBBASE)

@@ -1,7 +1,7 @@
 #ifndef SN_QUEUE_WIRE_H
 #define SN_QUEUE_WIRE_H
-/* Messages of docs/protocol.md on a ZeroMQ socket. The only file (with front*, auth and client*) that knows
- * libzmq; limits are enforced while frames are received, so that nothing over them is kept. */
+/* Messages of docs/protocol.md on a ZeroMQ socket. This, front*, auth and client* alone know libzmq. Limits
+ * are enforced while frames are received, so that nothing over them is kept. */
 
 #include "base/diag.h"
 
@@ -14,7 +14,7 @@
 enum { SN_WIRE_VERB_MAX = 16, SN_WIRE_ID_MAX = 64, SN_WIRE_MEDIA_MAX = 256 };
 
 struct sn_wire_limits {
-    size_t header_bytes, message_bytes, n_media; /* 0: 1 MiB, 256 MiB, 256 */
+    size_t header_bytes, message_bytes, n_media; /* 0: 1 MiB, 256 MiB, 256; n_media: at most 256 */
 };
 
 /* A message that was received. All-zero is an empty one. */
@@ -36,9 +36,9 @@ struct sn_wire_fault {
     const char *code, *message;     /* static */
     uint64_t limit, value;
 };
-/* Receives one whole message without waiting; `router`: the first frame is the peer's. sn_wire_fini()
- * ends *out
- * after MESSAGE and BROKEN. */
+/* Receives one whole message without waiting; `router`: the first frame is the peer's. sn_wire_fini() ends
+ * *out after MESSAGE and BROKEN; a BROKEN one has no media, and `header` and `verb` may be empty. DROPPED: a
+ * message without a request id. CLOSED: the socket is of no more use. */
 enum sn_wire_status sn_wire_receive(void *socket, bool router, const struct sn_wire_limits *limits,
                                     struct sn_wire *out, struct sn_wire_fault *fault);
 void sn_wire_fini(struct sn_wire *w);
@@ -55,9 +55,8 @@ struct sn_wire_out {
     zmq_msg_t *media;               /* (n_media) given away when the send succeeds */
     size_t n_media;
 };
-/* 0; -SN_EFULL: the peer's pipe is full (EAGAIN), -SN_ENOENT: there is no such peer (EHOSTUNREACH);
- * nothing was
- * sent then. Never waits. */
+/* 0; -SN_EFULL: the peer's pipe is full (EAGAIN), -SN_ENOENT: there is no such peer (EHOSTUNREACH), -SN_ENET:
+ * the socket is of no more use; nothing was sent then. Never waits. */
 int sn_wire_send(void *socket, const struct sn_wire_out *m);
 
 #endif

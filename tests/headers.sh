@@ -11,7 +11,7 @@ try() {
     }
 }
 cd "$top" || exit 99
-for header in base/*.h compute/*.h model/*.h llm/*.h media/*.h encoders/*.h fusion/*.h pipeline/*.h cli/*.h; do
+for header in base/*.h compute/*.h model/*.h llm/*.h media/*.h encoders/*.h fusion/*.h pipeline/*.h queue/*.h cli/*.h; do
     test -e "$header" || continue
     case $header in
         *_impl.h | *_tmpl.h) continue ;; # pieces of one .c file's inside

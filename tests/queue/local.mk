@@ -1,1 +1,12 @@
-# tests of queue/
+check_PROGRAMS += tests/queue/test_job
+TESTS += tests/queue/test_job
+tests_queue_test_job_SOURCES = tests/queue/test_job.c tests/test.h
+tests_queue_test_job_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
+tests_queue_test_job_LDADD = $(LIBQUEUE) $(TEST_LIBS)
+EXTRA_DIST += tests/queue/headers.json
+
+check_PROGRAMS += tests/queue/test_wire
+TESTS += tests/queue/test_wire
+tests_queue_test_wire_SOURCES = tests/queue/test_wire.c tests/test.h
+tests_queue_test_wire_CFLAGS = $(TEST_CFLAGS) $(ZMQ_CFLAGS)
+tests_queue_test_wire_LDADD = $(LIBQUEUE) $(TEST_LIBS)
