@@ -31,6 +31,7 @@ int sn_sha256_hex(struct sn_sha256 *h, char hex[65], struct sn_diag *d); /* as s
 void sn_sha256_free(struct sn_sha256 **hp);
 
 int sn_sha256_file(const char *path, char hex[65], struct sn_diag *d);
+int sn_sha256_bytes(const void *bytes, size_t n, struct sn_digest *out, struct sn_diag *d);
 
 /* The version of the library that computes them. */
 const char *sn_hash_library(void);
