@@ -17,3 +17,12 @@ LIBDAEMON = daemon/libdaemon.a $(LIBQUEUE) $(LIBPIPELINE) $(LIBMEDIA) $(MHD_LIBS
 bin_PROGRAMS += sensoriumd
 sensoriumd_SOURCES = daemon/main.c
 sensoriumd_LDADD = $(LIBDAEMON)
+
+# The unit goes where systemd looks, under the prefix; sed fills in folders that configure left as variables.
+systemdunitdir = $(prefix)/lib/systemd/system
+nodist_systemdunit_DATA = deploy/sensoriumd.service
+CLEANFILES += deploy/sensoriumd.service
+EXTRA_DIST += deploy/sensoriumd.service.in deploy/sensoriumd.conf
+deploy/sensoriumd.service: $(top_srcdir)/deploy/sensoriumd.service.in Makefile
+	$(AM_V_GEN)$(MKDIR_P) deploy && sed -e 's|@bindir[@]|$(bindir)|; s|@sysconfdir[@]|$(sysconfdir)|' \
+	  $(top_srcdir)/deploy/sensoriumd.service.in >$@.tmp && mv -f $@.tmp $@

@@ -17,7 +17,7 @@ TESTS += tests/cli/inspect.py
 
 dist_check_SCRIPTS += tests/cli/transcribe.py
 TESTS += tests/cli/transcribe.py
-EXTRA_DIST += tests/cli/media/inaugural.mp3
+EXTRA_DIST += samples/inaugural.mp3
 
 dist_check_SCRIPTS += tests/cli/convert.py
 TESTS += tests/cli/convert.py
