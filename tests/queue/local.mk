@@ -18,3 +18,9 @@ tests_queue_job_tool_LDADD = $(LIBQUEUE)
 dist_check_SCRIPTS += tests/queue/schemas.py
 TESTS += tests/queue/schemas.py
 EXTRA_DIST += docs/schemas/job.json docs/schemas/result.json docs/schemas/stats.json
+
+# A daemon without models, which scripts drive.
+check_PROGRAMS += tests/queue/front_tool
+tests_queue_front_tool_SOURCES = tests/queue/front_tool.c
+tests_queue_front_tool_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(ZMQ_CFLAGS)
+tests_queue_front_tool_LDADD = $(LIBQUEUE)
