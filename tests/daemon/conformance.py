@@ -368,8 +368,10 @@ def check_list(c, o):
     assert [j["job"] for j in page["jobs"]] == jobs[:2:-1] and page["more"] is True, page
     rest = c.ok("LIST", {"tag": tag, "before": page["jobs"][-1]["job"]})
     assert [j["job"] for j in rest["jobs"]] == jobs[2::-1] and rest["more"] is False, rest
-    assert c.ok("LIST", {"tag": tag, "state": "failed"})["jobs"] == []
-    assert len(c.ok("LIST", {"tag": tag, "state": "done", "limit": 1000})["jobs"]) == 5
+    failed = c.ok("LIST", {"tag": tag, "state": "failed"})
+    assert failed["jobs"] == [] and failed["more"] is False, failed
+    done = c.ok("LIST", {"tag": tag, "state": "done", "limit": 1000})
+    assert [j["job"] for j in done["jobs"]] == jobs[::-1], done
     mine = c.ok("PING", {})
     if mine["role"] == "admin":
         assert len(c.ok("LIST", {"tag": tag, "tenant": mine["tenant"]})["jobs"]) == 5
