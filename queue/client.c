@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-enum { TIMEOUT_MS = 30000, SUBMIT_ROUNDS = 3, RESULT_WAIT_MS = 10000, BUSY_MS = 100, BUSY_MAX_MS = 10000 };
+enum { TIMEOUT_MS = 30000, SILENCE_MS = 20000, SUBMIT_ROUNDS = 3, RESULT_WAIT_MS = 10000, BUSY_MS = 100, BUSY_MAX_MS = 10000 };
 
 void sn_client_free(struct sn_client **cp)
 {
@@ -36,6 +36,7 @@ int sn_client_new(const struct sn_client_cfg *cfg, struct sn_client **out, struc
         return sn_fail(d, SN_ENOMEM, "a client");
     c->timeout_ms = cfg->timeout_ms ? cfg->timeout_ms : TIMEOUT_MS;
     c->busy_ms = cfg->busy_ms;
+    c->silence_ms = cfg->silence_ms ? cfg->silence_ms : SILENCE_MS;
     c->stop = cfg->stop;
     const int rc = sn_client_link_open(c, cfg, d);
     if (rc < 0)

@@ -21,6 +21,7 @@ struct sn_client_cfg {
     const char *server_key;      /* file with the server's public key; goes with `certificate` */
     uint32_t timeout_ms;         /* of blocking calls; 0: 30000 */
     uint32_t busy_ms;            /* how long sn_client_submit() goes on after REJECTED; 0: not at all */
+    uint32_t silence_ms;         /* after that without an event a watch is asked for again; 0: 20000 */
     const volatile int *stop;    /* nonzero ends calls that wait, with -SN_ECANCELLED; NULL: nothing does */
 };
 /* Does not wait for the daemon. -SN_EINVAL: endpoint, certificate or key are no good; the text says which. */

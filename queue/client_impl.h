@@ -30,7 +30,7 @@ struct sn_client {
     void *context, *socket, *monitor;
     char *endpoint;
     int epoll_fd, timer_fd;      /* for sn_client_fd() */
-    uint32_t timeout_ms, busy_ms;
+    uint32_t timeout_ms, busy_ms, silence_ms;
     const volatile int *stop;
     bool connected;
     enum sn_client_trouble trouble;

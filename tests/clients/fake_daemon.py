@@ -18,6 +18,7 @@ import heapq
 import itertools
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import tempfile
@@ -193,7 +194,7 @@ class FakeDaemon:
             elif "path" in m:
                 if not os.path.exists(m["path"]):
                     raise Refused("path_unreadable", f"{m['path']}: no such file", field="media")
-                data = open(m["path"], "rb").read()
+                data = pathlib.Path(m["path"]).read_bytes()
             else:
                 raise Refused("unknown_hash", "nothing with that hash was sent: send the bytes", field="media")
             seen.append({"name": m.get("name", ""), "sha256": hashlib.sha256(data).hexdigest(),
