@@ -7,8 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A header that is nested deeper, or made of more arrays and objects, costs more memory than its bytes. */
-enum { DEPTH_MAX = 32, CONTAINERS_MAX = 16384 };
+#include "base/mem.h"
+
+/* An array or object costs some hundred bytes of memory, and may have two bytes of text. */
+enum { DEPTH_MAX = 32, CONTAINERS_MIN = 16384, BYTES_PER_CONTAINER = 24 };
 
 void sn_job_id_text(struct sn_job_id id, char text[SN_JOB_ID_TEXT])
 {
@@ -25,7 +27,7 @@ bool sn_job_id_parse(const char *text, struct sn_job_id *out)
         return false;
     /* One id has one text: no signs, blanks, capitals or leading zeros. */
     sn_job_id_text(id, again);
-    if (strcmp(text, again) != 0)
+    if (strcmp(text, again) != 0 || id.n == 0 || id.n > INT64_MAX) /* what a journal can count to */
         return false;
     *out = id;
     return true;
@@ -44,15 +46,15 @@ const char *sn_medium_kind_name(enum sn_medium_kind k)
     return sn_medium_kind_names[k];
 }
 
-/* Length of the UTF-8 character that s begins with (Unicode 15, table 3-7); 0: none. s ends with a NUL. */
-static size_t utf8_length(const unsigned char *s)
+size_t sn_utf8_length(const char *text, size_t n_text)
 {
+    const unsigned char *s = (const unsigned char *)text;
     if (s[0] < 0x80)
         return 1;
     const size_t n = s[0] >= 0xC2 && s[0] < 0xE0 ? 2 : s[0] >= 0xE0 && s[0] < 0xF0 ? 3
                      : s[0] >= 0xF0 && s[0] < 0xF5 ? 4 : 0;
     for (size_t i = 1; i < n; i++)
-        if ((s[i] & 0xC0) != 0x80)
+        if (i >= n_text || (s[i] & 0xC0) != 0x80)
             return 0;
     if ((s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xED && s[1] > 0x9F) || (s[0] == 0xF0 && s[1] < 0x90) ||
         (s[0] == 0xF4 && s[1] > 0x8F))
@@ -65,7 +67,7 @@ static void put_clean(char *to, size_t cap, const char *from)
 {
     size_t n = 0;
     while (*from) {
-        const size_t len = utf8_length((const unsigned char *)from);
+        const size_t len = sn_utf8_length(from, SIZE_MAX);
         if (n + (len ? len : 1) >= cap)
             break;
         if (len > 1)
@@ -114,11 +116,12 @@ static bool check_shape(const char *bytes, size_t n, struct sn_refusal *r)
             depth -= depth > 0;
         }
     }
-    if (containers <= CONTAINERS_MAX)
+    const size_t most = sn_max(CONTAINERS_MIN, n / BYTES_PER_CONTAINER);
+    if (containers <= most)
         return true;
-    sn_refuse(r, "too_large", NULL, "the header has %zu arrays and objects; at most %d are taken", containers,
-              CONTAINERS_MAX);
-    r->limit = CONTAINERS_MAX;
+    sn_refuse(r, "too_large", NULL, "the header has %zu arrays and objects; at most %zu are taken", containers,
+              most);
+    r->limit = most;
     r->value = containers;
     return false;
 }

@@ -6,7 +6,6 @@ queue_libqueue_a_SOURCES = \
   queue/client.c queue/client.h queue/client_impl.h queue/client_link.c queue/client_watch.c \
   queue/endpoint.c queue/endpoint.h \
   queue/keys.c queue/keys.h \
-  queue/front.h \
   queue/job.c queue/job.h \
   queue/job_fields.c queue/job_impl.h \
   queue/job_media.c \
@@ -14,4 +13,9 @@ queue_libqueue_a_SOURCES = \
   queue/queue.h \
   queue/state.c \
   queue/wire.c queue/wire.h
+queue_libqueue_a_SOURCES += \
+  queue/auth.c queue/auth.h \
+  queue/front.c queue/front.h queue/front_impl.h \
+  queue/front_bind.c queue/front_client.c queue/front_json.c queue/front_paths.c queue/front_submit.c \
+  queue/front_verbs.c queue/front_watch.c
 LIBQUEUE = queue/libqueue.a $(ZMQ_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS) $(LIBBASE)

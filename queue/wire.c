@@ -144,8 +144,8 @@ static void take_user(struct sn_wire *w, zmq_msg_t *m)
 {
     const char *user = zmq_msg_gets(m, "User-Id");
     const size_t n = user ? strlen(user) : 0;
-    if (n < sizeof w->tenant)
-        memcpy(w->tenant, user ? user : "", n + 1);
+    if (n < sizeof w->user)
+        memcpy(w->user, user ? user : "", n + 1);
 }
 
 /* All frames behind the peer's, each let go of before the next is asked for. */
@@ -241,6 +241,11 @@ static int send_medium(void *socket, zmq_msg_t *m, bool more)
     return rc;
 }
 
+static int send_error(void)
+{
+    return errno == EAGAIN ? -SN_EFULL : errno == EHOSTUNREACH ? -SN_ENOENT : -SN_ENET;
+}
+
 /* A pipe that took a message's first frame takes the others: only the first can fail while the context is
  * there. */
 int sn_wire_send(void *socket, const struct sn_wire_out *m)
@@ -253,7 +258,11 @@ int sn_wire_send(void *socket, const struct sn_wire_out *m)
          send_frame(socket, m->header, m->n_header, m->n_media > 0) >= 0;
     for (size_t i = 0; ok && i < m->n_media; i++)
         ok = send_medium(socket, &m->media[i], i + 1 < m->n_media) >= 0;
-    if (ok)
-        return 0;
-    return errno == EAGAIN ? -SN_EFULL : errno == EHOSTUNREACH ? -SN_ENOENT : -SN_ENET;
+    return ok ? 0 : send_error();
+}
+
+int sn_wire_probe(void *socket, const void *peer, size_t n_peer)
+{
+    const bool ok = send_frame(socket, peer, n_peer, true) >= 0 && send_frame(socket, "", 0, false) >= 0;
+    return ok ? 0 : send_error();
 }
