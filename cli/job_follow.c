@@ -26,8 +26,8 @@ static void end_line(struct following *w)
     fflush(stdout);
 }
 
-/* Text of an attempt begins behind its "running", and what came before is void. Mostly it is the same text again:
- * then nothing is to be seen of that. */
+/* Text of an attempt begins behind its "running", and what came before is void. Mostly it is the same text
+ * again: then nothing is to be seen of that. */
 static void begin_anew(struct following *w)
 {
     end_line(w);
@@ -92,12 +92,8 @@ static int show_line(struct following *w, const json_t *event, struct sn_diag *d
 
 static int take(struct following *w, const struct sn_client_reply *r, struct sn_diag *d)
 {
-    if (strcmp(cli_job_text(r->header, "job"), w->f->job) != 0)
-        return 0;
     if (strcmp(r->verb, "ERROR") == 0)
         return sn_fail(d, SN_ENOENT, "%s", cli_job_text(r->header, "message"));
-    if (strcmp(r->verb, "EVENT") != 0)
-        return 0;
     if (w->f->json)
         return show_line(w, r->header, d);
     show(w, r->header);
@@ -113,7 +109,7 @@ int cli_follow(struct sn_client *c, const struct cli_follow *f)
     int rc = 0;
     while (rc >= 0 && w.status == CLI_GO) {
         struct sn_client_reply r;
-        rc = sn_client_receive(c, 1000, &r, &d);
+        rc = sn_client_receive_event(c, f->job, 1000, &r, &d);
         if (rc > 0) {
             rc = take(&w, &r, &d);
             json_decref(r.header);

@@ -88,5 +88,8 @@ bool sn_client_is_connected(const struct sn_client *c);
  * of the watch comes as ERROR, with "job" in its header. Waits for nothing. */
 int sn_client_watch(struct sn_client *c, const char *job, uint64_t after, struct sn_diag *d);
 void sn_client_unwatch(struct sn_client *c, const char *job);
+/* As sn_client_receive(), but what is not of that job's watch is kept for later. */
+int sn_client_receive_event(struct sn_client *c, const char *job, int timeout_ms, struct sn_client_reply *out,
+                            struct sn_diag *d);
 
 #endif

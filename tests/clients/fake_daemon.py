@@ -361,7 +361,8 @@ class FakeDaemon:
 
     def on_stats(self, *_):
         states = collections.Counter(j.state for j in self.jobs.values())
-        return {"jobs": {s: states[s] for s in STATES}, "memory": {"resident_bytes": 123456789}}
+        return {"queue": {"jobs": {s: states[s] for s in STATES}, "spool_bytes": 1234567}, "front": {"clients": 2},
+                "engine": {"model_bytes": 134500000}, "memory": {"resident_bytes": 200000000}}
 
     def on_ping(self, *_):
         return {"version": "0", "protocol": ["SNJP/1"], "tenant": "local", "role": "admin",
