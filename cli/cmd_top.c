@@ -50,7 +50,7 @@ static int ask(struct top *t, const char *verb, json_t *header, json_t **to, str
 
 static json_int_t n_of(const struct top *t, enum sn_job_state s)
 {
-    return cli_job_number(json_object_get(t->stats, "jobs"), sn_job_state_name(s));
+    return cli_job_number(json_object_get(json_object_get(t->stats, "queue"), "jobs"), sn_job_state_name(s));
 }
 
 static json_int_t n_finished(const struct top *t)
@@ -120,6 +120,7 @@ static void put_bytes(FILE *to, const char *what, json_int_t n)
 static void put_heading(FILE *to, const struct top *t)
 {
     const json_t *engine = json_object_get(t->stats, "engine"), *memory = json_object_get(t->stats, "memory");
+    const json_t *queue = json_object_get(t->stats, "queue"), *front = json_object_get(t->stats, "front");
     fputs("sensoriumd ", to);
     text(to, cli_job_text(t->ping, "version"), 20);
     fputs(" at ", to);
@@ -129,6 +130,8 @@ static void put_heading(FILE *to, const struct top *t)
     put_rate(to, t);
     put_bytes(to, "memory", cli_job_number(memory, "resident_bytes"));
     put_bytes(to, "models", cli_job_number(engine, "model_bytes"));
+    put_bytes(to, "spool", cli_job_number(queue, "spool_bytes"));
+    fprintf(to, ", %lld clients", (long long)cli_job_number(front, "clients"));
     fputc('\n', to);
 }
 
@@ -152,7 +155,8 @@ static void put_job(FILE *to, const json_t *row)
     cli_format_age(age, sizeof age, cli_job_number(row, "started_at_ms") ? 1e-3 * ran_ms : 0);
     cli_format_stage(stage, sizeof stage, row);
     fprintf(to, "%-24.23s%-11.10s%-20.19s%4lld %10s  %-20.19s", cli_job_text(row, "job"),
-            cli_job_text(row, "task"), cli_job_text(row, "model"), (long long)cli_job_number(row, "attempts"), age, stage);
+            cli_job_text(row, "task"), cli_job_text(row, "model"),
+            (long long)cli_job_number(row, "attempts"), age, stage);
     text(to, cli_job_text(row, "tag"), 30);
     fputc('\n', to);
 }
@@ -295,7 +299,7 @@ int cmd_top(int argc, char **argv)
                  "which run and how far they are, which models are loaded. 'q' or Ctrl-C ends it.",
         .examples = "  sensorium top\n"
                     "  sensorium top --once\n"
-                    "  sensorium top --json | jq .stats.jobs\n",
+                    "  sensorium top --json | jq .stats.queue.jobs\n",
     };
     sn_diag_init(&d);
     add_options(&p, &t);

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mem.h"
+#include "base/strbuf.h"
 #include "cli/job_print.h"
 #include "cli/options.h"
 #include "cli/progress.h"
@@ -12,48 +14,55 @@
 struct following {
     const struct cli_follow *f;
     struct sn_progress bar;
-    size_t n_text;               /* bytes of this attempt on standard output */
-    bool newline;                /* it ends with one */
+    struct sn_strbuf shown;      /* what stands on standard output, of one attempt */
+    size_t again;                /* bytes of it that a later attempt has made anew so far */
     int status;                  /* CLI_GO: it goes on */
 };
 
-static void print_text(struct following *w, const char *text)
-{
-    const size_t n = strlen(text);
-    if (!n)
-        return;
-    sn_progress_clear(&w->bar);
-    fwrite(text, 1, n, stdout);
-    fflush(stdout);
-    w->n_text += n;
-    w->newline = text[n - 1] == '\n';
-}
-
 static void end_line(struct following *w)
 {
-    if (w->n_text && !w->newline)
+    if (w->shown.len && w->shown.data[w->shown.len - 1] != '\n')
         putchar('\n');
     fflush(stdout);
-    w->newline = true;
 }
 
-/* Text of an attempt begins behind its "running": what came before is void. */
-static void begin_attempt(struct following *w)
+/* Text of an attempt begins behind its "running", and what came before is void. Mostly it is the same text
+ * again: then nothing is to be seen of that. */
+static void begin_anew(struct following *w)
 {
-    if (!w->n_text)
-        return;
     end_line(w);
-    w->n_text = 0;
     cli_begin_error();
-    fprintf(stderr, "another attempt: what stands above does not count\n");
+    fprintf(stderr, "another attempt, which differs: what stands above does not count\n");
+    fwrite(w->shown.data, 1, w->again, stdout);
+    w->shown.len = w->again;
+}
+
+static void print_text(struct following *w, const char *text)
+{
+    const size_t n = strlen(text), same = sn_min(n, w->shown.len - w->again);
+    sn_progress_clear(&w->bar);
+    if (same && memcmp(w->shown.data + w->again, text, same) != 0) {
+        begin_anew(w);
+    } else {
+        text += same;
+        w->again += same;
+    }
+    if (!*text)
+        return;
+    fputs(text, stdout);
+    fflush(stdout);
+    sn_strbuf_puts(&w->shown, text);
+    w->again = w->shown.len;
 }
 
 static void end(struct following *w, const json_t *event)
 {
     const json_t *result = json_object_get(event, "result");
     sn_progress_clear(&w->bar);
-    if (!w->n_text)
-        print_text(w, cli_job_text(result, "text"));
+    w->again = 0; /* the result has all of it */
+    print_text(w, cli_job_text(result, "text"));
+    if (w->again > 0 && w->again < w->shown.len)
+        begin_anew(w);
     end_line(w);
     cli_print_trouble(result);
     w->status = cli_state_status(cli_job_text(event, "state"));
@@ -66,8 +75,8 @@ static void show(struct following *w, const json_t *event)
     if (strcmp(kind, "text") == 0)
         print_text(w, cli_job_text(event, "text"));
     else if (strcmp(kind, "state") == 0 && strcmp(cli_job_text(event, "state"), "running") == 0)
-        begin_attempt(w);
-    else if (strcmp(kind, "stage") == 0 && !w->n_text)
+        w->again = 0;
+    else if (strcmp(kind, "stage") == 0 && !w->shown.len)
         sn_progress_set(&w->bar, cli_job_text(event, "stage"), (uint64_t)cli_job_number(progress, "done"),
                         (uint64_t)cli_job_number(progress, "total"));
     else if (strcmp(kind, "end") == 0)
@@ -83,12 +92,8 @@ static int show_line(struct following *w, const json_t *event, struct sn_diag *d
 
 static int take(struct following *w, const struct sn_client_reply *r, struct sn_diag *d)
 {
-    if (strcmp(cli_job_text(r->header, "job"), w->f->job) != 0)
-        return 0;
     if (strcmp(r->verb, "ERROR") == 0)
         return sn_fail(d, SN_ENOENT, "%s", cli_job_text(r->header, "message"));
-    if (strcmp(r->verb, "EVENT") != 0)
-        return 0;
     if (w->f->json)
         return show_line(w, r->header, d);
     show(w, r->header);
@@ -104,7 +109,7 @@ int cli_follow(struct sn_client *c, const struct cli_follow *f)
     int rc = 0;
     while (rc >= 0 && w.status == CLI_GO) {
         struct sn_client_reply r;
-        rc = sn_client_receive(c, 1000, &r, &d);
+        rc = sn_client_receive_event(c, f->job, 1000, &r, &d);
         if (rc > 0) {
             rc = take(&w, &r, &d);
             json_decref(r.header);
@@ -113,7 +118,8 @@ int cli_follow(struct sn_client *c, const struct cli_follow *f)
     sn_progress_clear(&w.bar);
     if (rc < 0) {
         end_line(&w);
-        return cli_report(&d);
+        w.status = cli_report(&d);
     }
+    sn_strbuf_fini(&w.shown);
     return w.status;
 }

@@ -308,7 +308,7 @@ static bool is_reply(const char *verb)
     return false;
 }
 
-/* An answer that cannot be read is none that one waits for. */
+/* An answer that cannot be read is none that one goes on waiting for. */
 static json_t *unreadable(const char *why)
 {
     char text[440];
@@ -320,10 +320,12 @@ static void take_message(struct sn_client *c, struct sn_wire *w, const struct sn
 {
     struct sn_refusal refusal = {.code = NULL};
     struct sn_client_reply r = {0};
-    if (!parse_id(w, &r.request) || (!fault->code && !is_reply(w->verb)))
+    if (!is_reply(w->verb) || !parse_id(w, &r.request))
         return;
     if (!fault->code)
         r.header = sn_header_parse(zmq_msg_data(&w->header), zmq_msg_size(&w->header), &refusal);
+    if (!r.header && strcmp(w->verb, "EVENT") == 0)
+        return;
     snprintf(r.verb, sizeof r.verb, "%s", r.header ? w->verb : "ERROR");
     if (!r.header)
         r.header = unreadable(fault->code ? fault->message : refusal.message);

@@ -18,6 +18,7 @@ import heapq
 import itertools
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import tempfile
@@ -193,7 +194,7 @@ class FakeDaemon:
             elif "path" in m:
                 if not os.path.exists(m["path"]):
                     raise Refused("path_unreadable", f"{m['path']}: no such file", field="media")
-                data = open(m["path"], "rb").read()
+                data = pathlib.Path(m["path"]).read_bytes()
             else:
                 raise Refused("unknown_hash", "nothing with that hash was sent: send the bytes", field="media")
             seen.append({"name": m.get("name", ""), "sha256": hashlib.sha256(data).hexdigest(),
@@ -360,7 +361,8 @@ class FakeDaemon:
 
     def on_stats(self, *_):
         states = collections.Counter(j.state for j in self.jobs.values())
-        return {"jobs": {s: states[s] for s in STATES}, "memory": {"resident_bytes": 123456789}}
+        return {"queue": {"jobs": {s: states[s] for s in STATES}, "spool_bytes": 1234567}, "front": {"clients": 2},
+                "engine": {"model_bytes": 134500000}, "memory": {"resident_bytes": 200000000}}
 
     def on_ping(self, *_):
         return {"version": "0", "protocol": ["SNJP/1"], "tenant": "local", "role": "admin",
