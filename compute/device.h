@@ -141,6 +141,9 @@ const char *sn_device_numerics(const struct sn_device *dev);
 /* Seconds spent in sn_attend() so far. */
 double sn_device_attention_s(const struct sn_device *dev);
 
+/* Of all matrices that it holds now. The caller has the turn. */
+size_t sn_device_weight_bytes(const struct sn_device *dev);
+
 /* --- whose turn it is ---
  * Threads may share a device, each with engines, towers and projectors of its own: all that computes (a
  * step, a picture's encoding, a projection, taking weights) takes the turn for itself, and passes it on

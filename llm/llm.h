@@ -32,6 +32,8 @@ uint32_t sn_llm_n_layers(const struct sn_llm *m);
 const struct sn_tokenizer *sn_llm_tokenizer(const struct sn_llm *m); /* NULL: file has none */
 const struct sn_gguf *sn_llm_file(const struct sn_llm *m);
 struct sn_device *sn_llm_device(const struct sn_llm *m);
+/* Keys and values of SN_KV_PAGE tokens, as an engine would keep them; 0: memory ran out. */
+size_t sn_llm_page_bytes(const struct sn_llm *m, enum sn_kv_type type);
 
 /* --- an engine: a paged KV cache shared by many sequences, and a step that runs any mix of
  *     prompt chunks and single tokens of them. One thread at a time. --- */

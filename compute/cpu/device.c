@@ -292,6 +292,11 @@ const char *sn_device_numerics(const struct sn_device *dev)
     return ((const struct sn_cpu *)dev)->fast ? "cpu, 8-bit products" : "cpu";
 }
 
+size_t sn_device_weight_bytes(const struct sn_device *dev)
+{
+    return ((const struct sn_cpu *)dev)->weight_bytes;
+}
+
 double sn_device_attention_s(const struct sn_device *dev)
 {
     return ((const struct sn_cpu *)dev)->attention_s;
