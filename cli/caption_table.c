@@ -314,7 +314,7 @@ void caption_table_look(const struct caption_table *t, const char *file, const s
                         enum caption_found *found)
 {
     const struct row *r = find(t, file);
-    *found = !r ? CAPTION_ABSENT : e && sn_digest_equal(&r->digest, &e->wrote) ? CAPTION_OURS : CAPTION_FOREIGN;
+    *found = r ? caption_found_as(&r->digest, e) : CAPTION_ABSENT;
 }
 
 char *caption_table_text(const struct caption_table *t, const char *file)

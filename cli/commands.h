@@ -5,6 +5,7 @@
 
 int cmd_ask(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
+int cmd_caption(int argc, char **argv);
 int cmd_chat(int argc, char **argv);
 int cmd_convert(int argc, char **argv);
 int cmd_detokenize(int argc, char **argv);

@@ -20,6 +20,7 @@ static const struct command commands[] = {
     {"ask", cmd_ask, "what a model says about pictures and sounds"},
     {"chat", cmd_chat, "a conversation"},
     {"transcribe", cmd_transcribe, "what is said in recordings and videos"},
+    {"caption", cmd_caption, "captions for folders of pictures, recordings and videos"},
     {"pull", cmd_pull, "download a model of the catalogue"},
     {"convert", cmd_convert, "a model of another format as GGUF"},
     {"inspect", cmd_inspect, "what is in a GGUF file"},
