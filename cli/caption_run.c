@@ -516,7 +516,7 @@ static void close_run(struct run *r)
 {
     struct sn_diag d;
     caption_jobs_free(&r->jobs);
-    caption_link_close(&r->link, r->report.n_interrupted == 0 && r->report.n_failed == 0 && r->status == CLI_GO);
+    caption_link_close(&r->link, r->report.n_interrupted == 0 && r->status == CLI_GO);
     caption_watch_free(&r->watch);
     caption_thumbs_free(&r->thumbs);
     if (caption_output_close(&r->output, &d) < 0)
