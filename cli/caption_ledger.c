@@ -447,9 +447,11 @@ int caption_ledger_put(struct caption_ledger *l, const struct caption_entry *e, 
 {
     struct caption_entry own;
     int rc = append(l, line_of(e), true, d);
-    if (rc == 0 && (!copy_entry(&own, e) || !keep(l, &own)))
-        rc = sn_fail(d, SN_ENOMEM, "%s: no memory for an entry", l->path);
-    return rc;
+    if (rc < 0)
+        return rc;
+    const bool copied = copy_entry(&own, e);
+    own.fresh = true;
+    return copied && keep(l, &own) ? 0 : sn_fail(d, SN_ENOMEM, "%s: no memory for an entry", l->path);
 }
 
 int caption_ledger_done(struct caption_ledger *l, const char *name, const char *target, struct sn_diag *d)

@@ -28,6 +28,7 @@ struct caption_entry {
     bool appended;               /* below a person's words */
     int64_t created_s;           /* when the model said it, since 1970 */
     json_t *result;              /* what it said: the parts of a job's result that are kept */
+    bool fresh;                  /* put since the ledger was opened */
 };
 
 struct caption_ledger;

@@ -65,9 +65,53 @@ int caption_output_open(const struct caption_opts *o, struct caption_output *out
     return caption_form_is_table(o->form) ? open_table(out, d) : 0;
 }
 
+/* Several lines share a sync, and the ledger must not say of one that it is there before it is: what it
+ * misses after a loss of power would look like a person's deletion. */
+static int settle_rows(struct caption_output *out, struct sn_diag *d)
+{
+    int rc = 0;
+    for (size_t i = 0; i < out->n_unsynced; i++) {
+        if (rc == 0)
+            rc = caption_ledger_done(out->ledgers[0], out->unsynced[i], out->table_name, d);
+        sn_free(out->unsynced[i]);
+    }
+    out->n_unsynced = 0;
+    return rc;
+}
+
+int caption_output_sync(struct caption_output *out, struct sn_diag *d)
+{
+    const int rc = out->table ? caption_table_sync(out->table, d) : 0;
+    return rc == 0 && out->table ? settle_rows(out, d) : rc;
+}
+
+static int put_row(struct caption_output *out, const struct caption_spot *s, const struct sn_strbuf *line,
+                   struct sn_diag *d)
+{
+    char *name = sn_strdup(s->name);
+    if (!name || !sn_grow((void **)&out->unsynced, &out->cap_unsynced, out->n_unsynced + 1, sizeof name)) {
+        sn_free(name);
+        return sn_fail(d, SN_ENOMEM, "%s: no memory", s->name);
+    }
+    bool synced;
+    const int rc = caption_table_put(out->table, s->name, line, &synced, d);
+    if (rc < 0) {
+        sn_free(name);
+        return rc;
+    }
+    out->unsynced[out->n_unsynced++] = name;
+    return synced ? settle_rows(out, d) : 0;
+}
+
 int caption_output_close(struct caption_output *out, struct sn_diag *d)
 {
-    const int rc = caption_table_close(&out->table, d);
+    int rc = caption_output_sync(out, d);
+    struct sn_diag other;
+    if (caption_table_close(&out->table, rc == 0 ? d : &other) < 0 && rc == 0)
+        rc = -(int)d->code;
+    for (size_t i = 0; i < out->n_unsynced; i++)
+        sn_free(out->unsynced[i]);
+    sn_free(out->unsynced);
     for (size_t i = 0; i < out->n_homes; i++) {
         caption_ledger_close(&out->ledgers[i]);
         sn_free(out->homes[i]);
@@ -124,11 +168,11 @@ int caption_output_look(const struct caption_output *out, const struct caption_s
 
 const struct caption_entry *caption_output_result(const struct caption_output *out,
                                                   const struct sn_digest *sha256,
-                                                  const struct sn_digest *settings, int64_t since_s)
+                                                  const struct sn_digest *settings, bool fresh)
 {
     for (size_t i = 0; i < out->n_homes; i++) {
         const struct caption_entry *e = caption_ledger_result(out->ledgers[i], sha256, settings);
-        if (e && e->created_s >= since_s)
+        if (e && (e->fresh || !fresh))
             return e;
     }
     return NULL;
@@ -209,8 +253,8 @@ static int write_caption(struct caption_output *out, const struct caption_news *
     if (rc == 0 && s->sidecar)
         rc = write_sidecar(s, e.appended ? &whole : &ours, found == CAPTION_ABSENT, verdict, d);
     else if (rc == 0)
-        rc = caption_table_put(out->table, s->name, &ours, d);
-    if (rc == 0 && *verdict != CAPTION_PERSON)
+        rc = put_row(out, s, &ours, d);
+    if (rc == 0 && s->sidecar && *verdict != CAPTION_PERSON)
         rc = caption_ledger_done(s->ledger, s->name, s->target, d);
     sn_strbuf_fini(&ours);
     sn_strbuf_fini(&whole);

@@ -10,13 +10,16 @@ struct caption_output {
     const struct caption_opts *o;
     struct caption_table *table; /* NULL: sidecars */
     char *table_home, *table_name;
+    char **unsynced;             /* (n_unsynced) names in the table that are not on disk for sure */
+    size_t n_unsynced, cap_unsynced;
     struct caption_ledger **ledgers; /* (n_homes) */
     char **homes;                /* (n_homes) */
     size_t n_homes, cap_ledgers, cap_homes;
 };
 /* Nothing is made yet but the table. */
 int caption_output_open(const struct caption_opts *o, struct caption_output *out, struct sn_diag *d);
-/* Everything on disk. */
+/* What was put is on disk. */
+int caption_output_sync(struct caption_output *out, struct sn_diag *d);
 int caption_output_close(struct caption_output *out, struct sn_diag *d);
 
 /* Where a file's caption is. */
@@ -35,10 +38,10 @@ void caption_spot_fini(struct caption_spot *s);
 int caption_output_look(const struct caption_output *out, const struct caption_spot *s,
                         const struct caption_entry *e, enum caption_found *found, struct sn_digest *wrote,
                         struct sn_diag *d);
-/* A result of an equal file, in any ledger that is open; not one that is older than since_s. */
+/* A result of an equal file, in any ledger that is open; `fresh`: of this run. */
 const struct caption_entry *caption_output_result(const struct caption_output *out,
                                                   const struct sn_digest *sha256,
-                                                  const struct sn_digest *settings, int64_t since_s);
+                                                  const struct sn_digest *settings, bool fresh);
 struct caption_news {
     const struct caption_file *file;
     struct sn_digest sha256, settings;

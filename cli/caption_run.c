@@ -50,7 +50,6 @@ struct run {
     size_t oldest;               /* no work before it is running */
     json_t *planned;             /* contents that a dry run would have captions of */
     char salt[40];               /* with --redo: this run's */
-    int64_t since_s;             /* captions before that do not count, with --redo */
     int status;                  /* of what ended it; CLI_GO: nothing did */
 };
 
@@ -356,7 +355,7 @@ static int start_work(struct run *r, struct work *w, struct sn_diag *d)
         over(r, w);
         return 0;
     }
-    known = caption_output_result(&r->output, &w->sha256, &r->settings.digest[w->file->kind], r->since_s);
+    known = caption_output_result(&r->output, &w->sha256, &r->settings.digest[w->file->kind], r->o->redo);
     if (r->o->dry_run) {
         plan_only(r, w, known);
         return 0;
@@ -385,11 +384,6 @@ static void cancel(struct run *r)
             return;
 }
 
-static int sync_table(struct run *r, struct sn_diag *d)
-{
-    return r->output.table ? caption_table_sync(r->output.table, d) : 0;
-}
-
 static void work_all(struct run *r)
 {
     struct sn_diag d;
@@ -404,7 +398,7 @@ static void work_all(struct run *r)
     if (*cli_interrupted)
         cancel(r);
     if (rc == 0)
-        rc = sync_table(r, &d);
+        rc = caption_output_sync(&r->output, &d);
     if (rc < 0)
         stop_for(r, &d);
     r->report.n_interrupted += r->n_works - r->n_over;
@@ -436,8 +430,10 @@ static void walk_all(struct run *r)
         else if (rc < 0)
             caption_report_failed(&r->report, r->o->named[i], sn_err_name(d.code), d.text);
     }
-    if (r->status == CLI_GO && caption_output_collisions(r->o, &r->files, &d) < 0)
+    if (r->status == CLI_GO && caption_output_collisions(r->o, &r->files, &d) < 0) {
         stop_for(r, &d);
+        r->status = CLI_USAGE;
+    }
 }
 
 static void run_files(struct run *r)
@@ -507,7 +503,6 @@ static int open_run(struct run *r, struct sn_diag *d)
     if (rc == 0 && r->o->watch)
         rc = caption_watch_new(&r->watch, d);
     r->planned = json_object();
-    r->since_s = r->o->redo ? (int64_t)time(NULL) : INT64_MIN;
     snprintf(r->salt, sizeof r->salt, "%.9f", (double)time(NULL) + sn_clock_s());
     return rc;
 }

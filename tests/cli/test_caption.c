@@ -356,7 +356,8 @@ static void put_row(struct caption_table *t, enum caption_form form, const char 
     char *line = printed(form, file, text);
     struct sn_strbuf b = {.data = line, .len = strlen(line)};
     assert_int_equal(sn_sha256_bytes(line, b.len, &e->wrote, &d), 0);
-    assert_int_equal(caption_table_put(t, file, &b, &d), 0);
+    bool synced;
+    assert_int_equal(caption_table_put(t, file, &b, &synced, &d), 0);
     sn_free(line);
 }
 
