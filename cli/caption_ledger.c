@@ -161,6 +161,8 @@ static json_t *line_of(const struct caption_entry *e)
     json_object_set_new(line, "inode", json_integer((json_int_t)e->inode));
     json_object_set_new(line, "modified_ns", json_integer(e->modified_ns));
     json_object_set_new(line, "created_s", json_integer(e->created_s));
+    if (e->writing && sn_digest_known(&e->replaces))
+        set_digest(line, "replaces", &e->replaces);
     if (e->appended)
         json_object_set_new(line, "appended", json_true());
     json_object_set(line, "result", e->result);
@@ -194,6 +196,8 @@ static bool read_entry(const json_t *line, struct caption_entry *e)
         .result = json_incref(json_object_get(line, "result"))};
     const char *state = string_of(line, "state");
     e->writing = state && strcmp(state, "writing") == 0;
+    if (!digest_of(line, "replaces", &e->replaces))
+        e->replaces = (struct sn_digest){0};
     return e->name && e->target && state && digest_of(line, "sha256", &e->sha256) &&
            digest_of(line, "settings", &e->settings) && digest_of(line, "wrote", &e->wrote) &&
            json_is_object(e->result);
@@ -443,9 +447,11 @@ int caption_ledger_put(struct caption_ledger *l, const struct caption_entry *e, 
 {
     struct caption_entry own;
     int rc = append(l, line_of(e), true, d);
-    if (rc == 0 && (!copy_entry(&own, e) || !keep(l, &own)))
-        rc = sn_fail(d, SN_ENOMEM, "%s: no memory for an entry", l->path);
-    return rc;
+    if (rc < 0)
+        return rc;
+    const bool copied = copy_entry(&own, e);
+    own.fresh = true;
+    return copied && keep(l, &own) ? 0 : sn_fail(d, SN_ENOMEM, "%s: no memory for an entry", l->path);
 }
 
 int caption_ledger_done(struct caption_ledger *l, const char *name, const char *target, struct sn_diag *d)

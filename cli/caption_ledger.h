@@ -24,9 +24,11 @@ struct caption_entry {
     struct sn_digest settings;   /* what was asked of which model */
     struct sn_digest wrote;      /* the bytes that we wrote */
     bool writing;                /* they are going to be written, or are */
+    struct sn_digest replaces;   /* what of ours is there until then; zero: nothing */
     bool appended;               /* below a person's words */
     int64_t created_s;           /* when the model said it, since 1970 */
     json_t *result;              /* what it said: the parts of a job's result that are kept */
+    bool fresh;                  /* put since the ledger was opened */
 };
 
 struct caption_ledger;

@@ -62,29 +62,38 @@ static int check_models(const struct caption_link *link, const json_t *pong, str
     return 0;
 }
 
-/* Connects within timeout_ms, asks what it has. On error there is no client. */
-static int reach(struct caption_link *link, const char *endpoint, int timeout_ms, struct sn_diag *d)
+/* One that was just started takes a while to listen, and may end instead. */
+static int connect_own(struct caption_link *link, struct sn_diag *d)
+{
+    const double until = sn_clock_s() + OWN_MS / 1000.0;
+    for (;;) {
+        const int rc = sn_client_connect(link->client, SLICE_MS, d);
+        if (rc != -SN_ENET || sn_clock_s() > until)
+            return rc;
+        if (*cli_interrupted)
+            return sn_fail(d, SN_ECANCELLED, "interrupted");
+        const int ended = caption_daemon_check(link->daemon, d);
+        if (ended < 0)
+            return ended;
+    }
+}
+
+/* Connects, and asks what it has. On error there is no client. */
+static int reach(struct caption_link *link, const char *endpoint, unsigned timeout_ms, struct sn_diag *d)
 {
     const struct cli_connect_opts *o = link->cfg.connect;
     const bool own = link->daemon != NULL;
     const struct sn_client_cfg cfg = {.endpoint = endpoint, .certificate = own ? NULL : o->certificate,
                                       .server_key = own ? NULL : o->server_key};
-    json_t *pong = NULL;
-    const double until = sn_clock_s() + timeout_ms / 1000.0;
-    int rc = sn_client_new(&cfg, &link->client, d);
-    while (rc == 0) {
-        rc = sn_client_connect(link->client, SLICE_MS, d);
-        if (rc != -SN_ENET || sn_clock_s() > until)
-            break;
-        if (*cli_interrupted)
-            rc = sn_fail(d, SN_ECANCELLED, "interrupted");
-        else
-            rc = own ? caption_daemon_check(link->daemon, d) : 0;
-    }
+    json_t *nothing = json_object(), *pong = NULL;
+    int rc = nothing ? sn_client_new(&cfg, &link->client, d) : sn_fail(d, SN_ENOMEM, "no memory for a request");
     if (rc == 0)
-        rc = sn_client_ask(link->client, "PING", NULL, NULL, 0, &pong, d);
+        rc = own ? connect_own(link, d) : sn_client_connect(link->client, timeout_ms, d);
+    if (rc == 0)
+        rc = sn_client_ask(link->client, "PING", nothing, NULL, 0, &pong, d);
     if (rc == 0)
         rc = check_models(link, pong, d);
+    json_decref(nothing);
     json_decref(pong);
     if (rc < 0)
         sn_client_free(&link->client);
@@ -113,7 +122,7 @@ static int start_own(struct caption_link *link, struct sn_diag *d)
 {
     int rc = caption_daemon_start(&link->cfg.own, &link->daemon, d);
     if (rc == 0)
-        rc = reach(link, caption_daemon_endpoint(link->daemon), OWN_MS, d);
+        rc = reach(link, caption_daemon_endpoint(link->daemon), 0, d);
     return rc;
 }
 
@@ -125,9 +134,8 @@ int caption_link_open(const struct caption_link_cfg *cfg, struct caption_link *l
         rc = reach(link, cfg->connect->endpoint, NAMED_MS, d);
     else if (reach_running(link, d))
         rc = 0;
-    else if (!cfg->own.n_models)
-        rc = sn_fail(d, SN_ENET, "no daemon runs that has a model for this, and there is none to start one with: "
-                     "name it (-m), or the daemon (--endpoint)");
+    else if (cfg->missing)
+        rc = sn_fail(d, cfg->missing->code, "%s", cfg->missing->text);
     else
         rc = start_own(link, d);
     if (rc < 0)

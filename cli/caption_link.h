@@ -17,7 +17,8 @@ struct caption_link_cfg {
     const struct cli_connect_opts *connect;
     const struct caption_need *needs; /* (n_needs) */
     size_t n_needs;
-    struct caption_daemon_cfg own; /* how to start one; no models: it cannot be */
+    struct caption_daemon_cfg own; /* how to start one; what it points to outlives the link */
+    const struct sn_diag *missing; /* why that cannot be; NULL: it can */
 };
 struct caption_link {
     struct caption_link_cfg cfg;

@@ -36,16 +36,27 @@ int caption_sidecar_read(const char *path, char **text, size_t *n, struct sn_dia
     return sn_file_read(path, TEXT_MAX, text, n, d);
 }
 
-/* Where what `e` says we wrote below a person's words begins; n: it is not there. */
-static size_t own_part(const char *text, size_t n, const struct caption_entry *e)
+enum caption_found caption_found_as(const struct sn_digest *there, const struct caption_entry *e)
+{
+    if (e && sn_digest_equal(there, &e->wrote))
+        return CAPTION_OURS;
+    return e && e->writing && sn_digest_equal(there, &e->replaces) ? CAPTION_STALE : CAPTION_FOREIGN;
+}
+
+/* Where what we wrote below a person's words begins, as what it is found; n: it is not there. */
+static size_t own_part(const char *text, size_t n, const struct caption_entry *e, enum caption_found *found)
 {
     struct sn_digest digest;
     struct sn_diag d;
+    *found = CAPTION_FOREIGN;
     if (!e || !e->appended)
         return n;
-    for (size_t at = caption_appended_at(text, n, 0); at < n; at = caption_appended_at(text, n, at + 1))
-        if (sn_sha256_bytes(text + at, n - at, &digest, &d) == 0 && sn_digest_equal(&digest, &e->wrote))
+    for (size_t at = caption_appended_at(text, n, 0); at < n; at = caption_appended_at(text, n, at + 1)) {
+        *found = sn_sha256_bytes(text + at, n - at, &digest, &d) == 0 ? caption_found_as(&digest, e)
+                                                                     : CAPTION_FOREIGN;
+        if (*found != CAPTION_FOREIGN)
             return at;
+    }
     return n;
 }
 
@@ -67,8 +78,10 @@ int caption_sidecar_look(const char *path, const struct caption_entry *e, enum c
     }
     if (rc == 0)
         rc = sn_sha256_bytes(text, n, &whole, d);
-    if (rc == 0 && e && (e->appended ? own_part(text, n, e) < n : sn_digest_equal(&whole, &e->wrote)))
-        *found = CAPTION_OURS;
+    if (rc == 0 && e && e->appended)
+        own_part(text, n, e, found);
+    else if (rc == 0)
+        *found = caption_found_as(&whole, e);
     if (wrote)
         *wrote = whole;
     sn_free(text);
@@ -80,7 +93,8 @@ int caption_sidecar_look(const char *path, const struct caption_entry *e, enum c
 void caption_sidecar_join(struct sn_strbuf *to, const char *text, size_t n, const struct caption_entry *e,
                           const struct sn_strbuf *ours)
 {
-    const size_t kept = own_part(text, n, e);
+    enum caption_found found;
+    const size_t kept = own_part(text, n, e, &found);
     sn_strbuf_append(to, text, kept);
     if (kept == n) /* nothing of ours was there: an empty line between his words and ours */
         sn_strbuf_puts(to, n == 0 ? "" : text[n - 1] == '\n' ? "\n" : "\n\n");

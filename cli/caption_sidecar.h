@@ -16,8 +16,12 @@ char *caption_sidecar_name(const char *file, enum caption_form form, bool stem);
 enum caption_found {
     CAPTION_ABSENT,
     CAPTION_OURS,                /* what the ledger's entry says that we wrote */
+    CAPTION_STALE,               /* what that was going to take the place of, when a run was killed */
     CAPTION_FOREIGN,             /* a person's words, or what a person made of ours */
+    CAPTION_FOUNDS,
 };
+/* The digest of something there that is not to be a person's, for the ledger's entry `e`. */
+enum caption_found caption_found_as(const struct sn_digest *there, const struct caption_entry *e);
 /* `e` may be NULL: nothing is ours then. `wrote` (may be NULL) gets the digest of the whole file. */
 int caption_sidecar_look(const char *path, const struct caption_entry *e, enum caption_found *found,
                          struct sn_digest *wrote, struct sn_diag *d);

@@ -259,7 +259,8 @@ int caption_table_sync(struct caption_table *t, struct sn_diag *d)
     return fdatasync(t->fd) == 0 ? 0 : fail_errno(t, "sync", d);
 }
 
-int caption_table_put(struct caption_table *t, const char *file, const struct sn_strbuf *line, struct sn_diag *d)
+int caption_table_put(struct caption_table *t, const char *file, const struct sn_strbuf *line, bool *synced,
+                      struct sn_diag *d)
 {
     char *other = t->form == CAPTION_CSV ? name_in_csv(file) : NULL;
     int rc = line->failed || (t->form == CAPTION_CSV && !other)
@@ -269,9 +270,8 @@ int caption_table_put(struct caption_table *t, const char *file, const struct sn
     t->end += rc == 0 ? line->len : 0;
     t->n_unsynced++;
     sn_free(other);
-    if (rc == 0 && (t->n_unsynced >= SYNC_LINES || sn_clock_s() - t->synced > SYNC_S))
-        rc = caption_table_sync(t, d);
-    return rc;
+    *synced = t->n_unsynced >= SYNC_LINES || sn_clock_s() - t->synced > SYNC_S;
+    return rc == 0 && *synced ? caption_table_sync(t, d) : rc;
 }
 
 /* Without the lines that others came in the place of. */
@@ -314,7 +314,7 @@ void caption_table_look(const struct caption_table *t, const char *file, const s
                         enum caption_found *found)
 {
     const struct row *r = find(t, file);
-    *found = !r ? CAPTION_ABSENT : e && sn_digest_equal(&r->digest, &e->wrote) ? CAPTION_OURS : CAPTION_FOREIGN;
+    *found = r ? caption_found_as(&r->digest, e) : CAPTION_ABSENT;
 }
 
 char *caption_table_text(const struct caption_table *t, const char *file)

@@ -23,8 +23,10 @@ void caption_table_look(const struct caption_table *t, const char *file, const s
                         enum caption_found *found);
 /* The text of that file's line, the caller's; NULL: none, or no memory. */
 char *caption_table_text(const struct caption_table *t, const char *file);
-/* A line that caption_print() made, in the place of the one there was. On disk soon: several share a sync. */
-int caption_table_put(struct caption_table *t, const char *file, const struct sn_strbuf *line, struct sn_diag *d);
+/* A line that caption_print() made, in the place of the one there was. Several share a sync: *synced says
+ * whether all that was put is on disk. */
+int caption_table_put(struct caption_table *t, const char *file, const struct sn_strbuf *line, bool *synced,
+                      struct sn_diag *d);
 int caption_table_sync(struct caption_table *t, struct sn_diag *d);
 
 #endif
