@@ -28,7 +28,7 @@ enum {
     RECONNECT_MS = 50,
     RECONNECT_MAX_MS = 2000,
     LINGER_MS = 300,             /* for a CANCEL that is sent last */
-    TIMER_S = 5,                 /* how often watches are looked after when nothing else happens */
+    CHECKS = 4,                  /* of watches, in the time that they may be silent, when nothing else happens */
     BACKLOG_MAX = 1 << 16,       /* replies */
     HEADER_MAX = 256 << 20,      /* of a result with each word of a day's recording */
     SLICE_MS = 200,              /* how late a stop may be seen */
@@ -97,7 +97,9 @@ static bool add_socket(int epoll_fd, void *socket)
 
 static int open_fd(struct sn_client *c, struct sn_diag *d)
 {
-    const struct itimerspec every = {{TIMER_S, 0}, {TIMER_S, 0}};
+    const uint32_t ms = c->silence_ms / CHECKS + 1;
+    const struct timespec step = {ms / 1000, ms % 1000 * 1000000L};
+    const struct itimerspec every = {step, step};
     c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     c->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     if (c->epoll_fd >= 0 && c->timer_fd >= 0 && timerfd_settime(c->timer_fd, 0, &every, NULL) == 0 &&
@@ -454,7 +456,7 @@ bool sn_client_is_stopped(const struct sn_client *c)
 void sn_client_wait(struct sn_client *c, double until_s, bool sends)
 {
     const double left_ms = 1e3 * (until_s - sn_clock_s());
-    const double most = c->stop ? SLICE_MS : 1e3 * TIMER_S;
+    const double most = c->stop ? SLICE_MS : (double)c->silence_ms / CHECKS;
     if (left_ms <= 0)
         return;
     zmq_pollitem_t items[] = {

@@ -21,3 +21,6 @@ EXTRA_DIST += tests/cli/media/inaugural.mp3
 
 dist_check_SCRIPTS += tests/cli/convert.py
 TESTS += tests/cli/convert.py
+
+dist_check_SCRIPTS += tests/cli/jobs.py
+TESTS += tests/cli/jobs.py

@@ -18,3 +18,9 @@ tests_queue_job_tool_LDADD = $(LIBQUEUE)
 dist_check_SCRIPTS += tests/queue/schemas.py
 TESTS += tests/queue/schemas.py
 EXTRA_DIST += docs/schemas/job.json docs/schemas/result.json docs/schemas/stats.json
+
+check_PROGRAMS += tests/queue/test_client
+TESTS += tests/queue/test_client
+tests_queue_test_client_SOURCES = tests/queue/test_client.c tests/test.h
+tests_queue_test_client_CFLAGS = $(TEST_CFLAGS) $(ZMQ_CFLAGS) $(JANSSON_CFLAGS)
+tests_queue_test_client_LDADD = $(LIBQUEUE) $(TEST_LIBS)
