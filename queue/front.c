@@ -127,7 +127,14 @@ void sn_front_stop(struct sn_front *f)
 
 /* --- the loop --- */
 
-enum { ITEM_SOCKETS, ITEM_ZAP = ITEM_SOCKETS + FRONT_SOCKETS, ITEM_QUEUE, ITEM_FDS, FDS_MAX = 64 };
+enum {
+    ITEM_SOCKETS,
+    ITEM_MONITORS = ITEM_SOCKETS + FRONT_SOCKETS,
+    ITEM_ZAP = ITEM_MONITORS + FRONT_SOCKETS,
+    ITEM_QUEUE,
+    ITEM_FDS,
+    FDS_MAX = 64,
+};
 
 static size_t fill_items(const struct sn_front *f, zmq_pollitem_t items[ITEM_FDS + FDS_MAX])
 {
@@ -137,8 +144,10 @@ static size_t fill_items(const struct sn_front *f, zmq_pollitem_t items[ITEM_FDS
         items[i].fd = -1; /* zmq_poll(), as poll(), passes over these */
         items[i].events = ZMQ_POLLIN;
     }
-    for (size_t i = 0; i < FRONT_SOCKETS; i++)
+    for (size_t i = 0; i < FRONT_SOCKETS; i++) {
         items[ITEM_SOCKETS + i].socket = f->sockets[i];
+        items[ITEM_MONITORS + i].socket = f->peers[i].monitor;
+    }
     items[ITEM_ZAP].socket = f->auth ? sn_auth_socket(f->auth) : NULL;
     items[ITEM_QUEUE].fd = sn_queue_fd(f->queue);
     for (size_t i = 0; i < n_fds; i++)
@@ -156,7 +165,7 @@ static long due_ms(const struct sn_front *f)
 {
     const int queue_ms = sn_queue_due_ms(f->queue);
     double at = earlier(f->every_s > 0 ? f->every_at_s : 0, f->flush_at_s);
-    at = earlier(earlier(at, f->probe_at_s), f->wait_at_s);
+    at = earlier(at, f->wait_at_s);
     if (!at)
         return queue_ms;
     const double left = (at - sn_clock_s()) * 1e3;
@@ -176,8 +185,6 @@ static void run_timers(struct sn_front *f)
         front_clients_flush(f);
     if (is_over(f->wait_at_s, now))
         front_watches_expire(f);
-    if (is_over(f->probe_at_s, now))
-        front_clients_probe(f);
     if (f->every_s > 0 && is_over(f->every_at_s, now)) {
         f->every_at_s = now + f->every_s;
         f->every(f->every_ctx);
@@ -200,6 +207,8 @@ static int turn(struct sn_front *f, struct sn_diag *d)
     const size_t n = fill_items(f, items);
     if (zmq_poll(items, (int)n, due_ms(f)) < 0 && zmq_errno() != EINTR)
         return sn_fail(d, SN_EIO, "waiting for messages: %s", zmq_strerror(zmq_errno()));
+    if (items[ITEM_MONITORS + FRONT_LOCAL].revents || items[ITEM_MONITORS + FRONT_SECURED].revents)
+        front_peers_turn(f);
     if (items[ITEM_ZAP].revents)
         sn_auth_turn(f->auth);
     for (unsigned i = 0; i < FRONT_SOCKETS; i++)

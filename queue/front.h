@@ -61,7 +61,7 @@ struct sn_front_stats {
     uint64_t n_errors, n_rejected; /* of those: answered with ERROR, REJECTED */
     uint64_t n_dropped;          /* messages without a request id */
     uint64_t n_undelivered;      /* replies: the client is gone, or too many wait for it */
-    size_t n_clients;            /* connections with something under way */
+    size_t n_clients;            /* connections there are */
 };
 void sn_front_stats(const struct sn_front *f, struct sn_front_stats *out);
 

@@ -43,7 +43,6 @@ static int open_socket(struct sn_front *f, unsigned which, struct sn_diag *d)
         {ZMQ_HEARTBEAT_IVL, 10000}, {ZMQ_HEARTBEAT_TIMEOUT, 30000}, {ZMQ_HEARTBEAT_TTL, 30000},
         {ZMQ_HANDSHAKE_IVL, 10000},
         {ZMQ_BACKLOG, 1024},
-        {ZMQ_IPV6, 1},
     };
     if (f->sockets[which])
         return 0;
@@ -57,7 +56,9 @@ static int open_socket(struct sn_front *f, unsigned which, struct sn_diag *d)
     const int64_t most = (int64_t)(f->limits.message_bytes ? f->limits.message_bytes : MESSAGE_MAX);
     if (rc == 0 && zmq_setsockopt(s, ZMQ_MAXMSGSIZE, &most, sizeof most) != 0)
         rc = sn_fail(d, SN_EINVAL, "messages of %lld bytes", (long long)most);
-    return rc == 0 && which == FRONT_SECURED ? sn_auth_secure(f->auth, s, d) : rc;
+    if (rc == 0 && which == FRONT_SECURED)
+        rc = sn_auth_secure(f->auth, s, d);
+    return rc < 0 ? rc : front_peers_open(f, which, d);
 }
 
 static int bind_to(struct sn_front *f, unsigned which, const char *endpoint, size_t i, struct sn_diag *d)
@@ -169,7 +170,9 @@ static int bind_tcp(struct sn_front *f, const char *endpoint, size_t i, struct s
                        "%s: beyond 127.0.0.1 and [::1] clients must have keys: configure a certificate and a "
                        "folder of client certificates (sensorium keygen makes them)", endpoint);
     const unsigned which = f->auth ? FRONT_SECURED : FRONT_LOCAL;
-    const int rc = open_socket(f, which, d);
+    int rc = open_socket(f, which, d);
+    if (rc == 0)
+        rc = set(f->sockets[which], ZMQ_IPV6, endpoint[strlen(TCP)] == '[', d);
     return rc < 0 ? rc : bind_to(f, which, endpoint, i, d);
 }
 
@@ -196,9 +199,11 @@ int front_bind(struct sn_front *f, const struct sn_front_cfg *cfg, struct sn_dia
 
 void front_unbind(struct sn_front *f)
 {
-    for (size_t i = 0; i < FRONT_SOCKETS; i++)
+    for (unsigned i = 0; i < FRONT_SOCKETS; i++) {
+        front_peers_close(f, i);
         if (f->sockets[i])
             zmq_close(f->sockets[i]);
+    }
     for (size_t i = 0; i < f->n_endpoints; i++) {
         if (f->ipc_paths[i])
             unlink(f->ipc_paths[i]);

@@ -1,14 +1,20 @@
-/* Clients that have something under way. ZeroMQ does not say when one is gone: a send to it fails then
- * (ROUTER_MANDATORY), so whoever has a watch is sent an empty message now and then. */
+/* Clients that have something under way, and who is gone.
+ *
+ * A ROUTER does not say when a peer is gone: a send to it fails then, but who waits for a job may be sent
+ * nothing for hours. So each socket has a monitor, which tells of connections by their descriptors, and a
+ * message has that of the connection it came by. A descriptor that was closed is soon another connection's:
+ * what the monitor has told is read before a client is made, and what it tells of a connection's end stands
+ * there before the descriptor is closed. */
 #include "config.h"
 #include "queue/front_impl.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 
-static const double flush_s = 0.02, probe_s = 5;
+static const double flush_s = 0.02;
 enum { REPLY_BYTES_MAX = 8 << 20 };
 
 struct front_reply {
@@ -19,6 +25,88 @@ struct front_reply {
     size_t n_id, n;
     char json[];
 };
+
+/* --- connections --- */
+
+static bool is_connected(const struct front_peers *p, int fd)
+{
+    return (size_t)fd < p->cap && p->connected[fd];
+}
+
+static void set_connected(struct sn_front *f, struct front_peers *p, int fd, bool connected)
+{
+    void *all = p->connected;
+    const size_t old = p->cap;
+    if (fd < 0 || !sn_grow(&all, &p->cap, (size_t)fd + 1, sizeof *p->connected))
+        return; /* without memory nobody of that connection is found gone */
+    p->connected = all;
+    if (p->cap > old)
+        memset(p->connected + old, 0, (p->cap - old) * sizeof *p->connected);
+    f->stats.n_clients += (size_t)connected - (size_t)p->connected[fd];
+    p->connected[fd] = connected;
+}
+
+int front_peers_open(struct sn_front *f, unsigned socket, struct sn_diag *d)
+{
+    struct front_peers *p = &f->peers[socket];
+    const int unbounded = 0, no_linger = 0;
+    char endpoint[32];
+    snprintf(endpoint, sizeof endpoint, "inproc://monitor-%u", socket);
+    p->monitor = zmq_socket(f->context, ZMQ_PAIR);
+    if (!p->monitor || zmq_setsockopt(p->monitor, ZMQ_RCVHWM, &unbounded, sizeof unbounded) != 0 ||
+        zmq_setsockopt(p->monitor, ZMQ_LINGER, &no_linger, sizeof no_linger) != 0 ||
+        zmq_socket_monitor(f->sockets[socket], endpoint, ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED) != 0 ||
+        zmq_connect(p->monitor, endpoint) != 0)
+        return sn_fail(d, SN_EIO, "libzmq: a monitor: %s", zmq_strerror(zmq_errno()));
+    return 0;
+}
+
+void front_peers_close(struct sn_front *f, unsigned socket)
+{
+    struct front_peers *p = &f->peers[socket];
+    if (f->sockets[socket])
+        zmq_socket_monitor(f->sockets[socket], NULL, 0);
+    if (p->monitor)
+        zmq_close(p->monitor);
+    sn_free(p->connected);
+    *p = (struct front_peers){0};
+}
+
+/* Two frames: the event and its value, and an address. */
+static bool receive_event(void *monitor, uint16_t *event, int32_t *value)
+{
+    uint8_t first[6];
+    char address[8];
+    if (zmq_recv(monitor, first, sizeof first, ZMQ_DONTWAIT) != sizeof first)
+        return false;
+    memcpy(event, first, sizeof *event);
+    memcpy(value, first + sizeof *event, sizeof *value);
+    return zmq_recv(monitor, address, sizeof address, ZMQ_DONTWAIT) >= 0;
+}
+
+static void disconnected(struct sn_front *f, unsigned socket, int fd)
+{
+    for (size_t i = 0; i < f->clients.n_slots; i++)
+        for (struct sn_link *l = f->clients.slots[i]; l; l = l->next) {
+            struct front_client *c = SN_CONTAINER(l, struct front_client, link);
+            if (c->socket == socket && c->fd == fd)
+                front_client_gone(f, c);
+        }
+}
+
+void front_peers_turn(struct sn_front *f)
+{
+    uint16_t event;
+    int32_t fd;
+    for (unsigned i = 0; i < FRONT_SOCKETS; i++)
+        while (f->peers[i].monitor && receive_event(f->peers[i].monitor, &event, &fd)) {
+            set_connected(f, &f->peers[i], fd, event == ZMQ_EVENT_ACCEPTED);
+            if (event == ZMQ_EVENT_DISCONNECTED)
+                disconnected(f, i, fd);
+        }
+}
+
+/* --- clients --- */
 
 /* FNV-1a: routing ids are libzmq's, or of clients on this machine. */
 static uint64_t hash_of(const struct front_to *to)
@@ -53,14 +141,21 @@ struct front_client *front_client_get(struct sn_front *f, const struct front_to 
     c = sn_calloc(1, sizeof *c + to->n_peer);
     if (!c)
         return NULL;
+    front_peers_turn(f);
     c->socket = to->socket;
+    c->fd = to->fd;
     c->n_peer = to->n_peer;
     memcpy(c->peer, to->peer, to->n_peer);
     sn_table_add(&f->clients, &c->link, hash);
-    f->stats.n_clients++;
-    if (!f->probe_at_s)
-        f->probe_at_s = sn_clock_s() + probe_s;
+    if (c->fd >= 0 && !is_connected(&f->peers[c->socket], c->fd))
+        front_client_gone(f, c);
     return c;
+}
+
+struct front_to front_client_to(const struct front_client *c, bool delimited, const void *id, size_t n_id)
+{
+    return (struct front_to){.socket = c->socket, .fd = c->fd, .peer = c->peer, .n_peer = c->n_peer,
+                             .delimited = delimited, .id = id, .n_id = n_id};
 }
 
 /* --- sending --- */
@@ -153,7 +248,7 @@ static void flush(struct sn_front *f, struct front_client *c)
         return;
     while (c->first && rc == 0) {
         const struct front_reply *r = c->first;
-        const struct front_to to = {c->socket, c->peer, c->n_peer, r->delimited, r->id, r->n_id};
+        const struct front_to to = front_client_to(c, r->delimited, r->id, r->n_id);
         const struct sn_wire_out m = message(&to, r->verb, r->json, r->n);
         rc = sn_wire_send(f->sockets[c->socket], &m);
         if (rc == 0)
@@ -217,7 +312,6 @@ static void free_client(struct sn_front *f, struct front_client *c)
         undelivered(f);
     }
     f->n_waiting -= c->waiting;
-    f->stats.n_clients--;
     sn_table_remove(&f->clients, &c->link);
     sn_free(c);
 }
@@ -233,18 +327,6 @@ void front_clients_reap(struct sn_front *f)
         if (c->gone || (!c->watches && !c->first))
             free_client(f, c);
     }
-}
-
-static void probe(struct sn_front *f, struct front_client *c)
-{
-    if (!c->gone && sn_wire_probe(f->sockets[c->socket], c->peer, c->n_peer) == -SN_ENOENT)
-        front_client_gone(f, c);
-}
-
-void front_clients_probe(struct sn_front *f)
-{
-    f->probe_at_s = f->clients.n ? sn_clock_s() + probe_s : 0;
-    front_clients_each(f, probe);
 }
 
 static void drop(struct sn_front *f, struct front_client *c)

@@ -24,6 +24,12 @@ struct front_fd {
     sn_front_fd_fn *fn;
     void *ctx;
 };
+/* Which connections of a socket there are, by descriptor. */
+struct front_peers {
+    void *monitor;
+    bool *connected;
+    size_t cap;
+};
 struct front_root {
     char *path;                     /* resolved */
     size_t n;
@@ -36,6 +42,7 @@ struct sn_front {
     size_t reply_bytes_max;
     bool faults, stop;
     void *context, *sockets[FRONT_SOCKETS]; /* NULL: no such endpoint */
+    struct front_peers peers[FRONT_SOCKETS];
     struct sn_auth *auth;           /* NULL: local endpoints alone */
     char **endpoints;               /* (n_endpoints) as they were bound */
     char **ipc_paths;               /* (n_endpoints) to be removed at the end; NULL: not ipc */
@@ -52,7 +59,7 @@ struct sn_front {
     struct sn_table clients;
     struct front_client *reap;      /* gone, or with nothing under way any more */
     size_t n_waiting;               /* clients with replies or watches that could not be sent */
-    double flush_at_s, probe_at_s, wait_at_s; /* 0: not needed */
+    double flush_at_s, wait_at_s;   /* 0: not needed */
     struct front_request *requests, *spare; /* under way; to be used again */
     size_t n_requests, n_spare;
     bool kept;                      /* the request that was answered last: its answer comes later, or came */
@@ -78,6 +85,7 @@ char *front_path_resolve(const struct sn_front *f, const char *path, const char 
 /* Whom a reply goes to. */
 struct front_to {
     unsigned socket;
+    int fd;                         /* of the connection */
     const void *peer;
     size_t n_peer;
     bool delimited;
@@ -90,6 +98,7 @@ struct front_client {
     struct front_client *next_reap;
     bool to_reap, gone, waiting;
     unsigned socket;
+    int fd;
     struct front_watch *watches;
     size_t n_watches, n_paused;
     struct front_reply *first, *last; /* that wait */
@@ -97,6 +106,11 @@ struct front_client {
     size_t n_peer;
     uint8_t peer[];
 };
+int front_peers_open(struct sn_front *f, unsigned socket, struct sn_diag *d);
+void front_peers_close(struct sn_front *f, unsigned socket);
+void front_peers_turn(struct sn_front *f);     /* finds who is gone */
+
+struct front_to front_client_to(const struct front_client *c, bool delimited, const void *id, size_t n_id);
 /* NULL: no memory. */
 struct front_client *front_client_get(struct sn_front *f, const struct front_to *to);
 struct front_client *front_client_find(const struct sn_front *f, const struct front_to *to);
@@ -111,7 +125,6 @@ void front_client_settle(struct sn_front *f, struct front_client *c);
 void front_client_wait(struct sn_front *f, struct front_client *c); /* something could not be sent */
 void front_clients_reap(struct sn_front *f);   /* not from a function that the queue called */
 void front_clients_flush(struct sn_front *f);  /* what waits, again */
-void front_clients_probe(struct sn_front *f);
 void front_clients_fini(struct sn_front *f);
 void front_clients_each(struct sn_front *f, void (*fn)(struct sn_front *f, struct front_client *c));
 

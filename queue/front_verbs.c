@@ -73,7 +73,8 @@ static bool read_job(const struct sn_fields *fields, const json_t *header, struc
 struct front_to front_request_to(const struct front_request *q)
 {
     zmq_msg_t *peer = (zmq_msg_t *)&q->w.peer;
-    return (struct front_to){.socket = q->socket, .peer = zmq_msg_data(peer), .n_peer = zmq_msg_size(peer),
+    return (struct front_to){.socket = q->socket, .fd = q->w.fd,
+                             .peer = zmq_msg_data(peer), .n_peer = zmq_msg_size(peer),
                              .delimited = q->w.delimited, .id = q->w.id, .n_id = q->w.n_id};
 }
 

@@ -27,8 +27,7 @@ struct front_watch {
 
 static struct front_to to_of(const struct front_watch *w)
 {
-    const struct front_client *c = w->client;
-    return (struct front_to){c->socket, c->peer, c->n_peer, w->delimited, w->id, w->n_id};
+    return front_client_to(w->client, w->delimited, w->id, w->n_id);
 }
 
 static void set_paused(struct front_watch *w, bool paused)

@@ -28,6 +28,7 @@ struct sn_wire {
     zmq_msg_t *media;               /* (n_media) */
     size_t n_media;
     char user[64];                  /* ZAP User-Id; "" when the socket has no authentication */
+    int fd;                         /* of the connection, as ZeroMQ's monitor calls it; -1: not known */
 };
 
 /* What was found. BROKEN can be answered (there is an id): `fault` says with which code. */
@@ -58,7 +59,5 @@ struct sn_wire_out {
 /* 0; -SN_EFULL: the peer's pipe is full (EAGAIN), -SN_ENOENT: there is no such peer (EHOSTUNREACH), -SN_ENET:
  * the socket is of no more use; nothing was sent then. Never waits. */
 int sn_wire_send(void *socket, const struct sn_wire_out *m);
-/* The same for an empty message, as ZMQ_PROBE_ROUTER's: it says nothing, and finds whether a peer is there. */
-int sn_wire_probe(void *socket, const void *peer, size_t n_peer);
 
 #endif
