@@ -3,7 +3,8 @@
  * ZMQ_IMMEDIATE keeps requests from waiting for a daemon that may come hours later: they are sent over a
  * connection that is there, or not at all. The socket's monitor says when one is lost. Its messages and the
  * socket's are not in one order; but when the loss is known, all that had come is in the socket, so that is
- * read first, and what is without a reply then is lost. */
+ * read first, and what is without a reply then is lost. From then on nothing is sent until the monitor tells
+ * of a new connection: the socket would still take messages for the old one, and drop them. */
 #include "config.h"
 #include "queue/client_impl.h"
 
@@ -210,6 +211,8 @@ int sn_client_post(struct sn_client *c, const char *verb, const json_t *header,
                    struct sn_diag *d)
 {
     void *items = c->pending;
+    if (!c->connected)
+        return sn_fail(d, SN_EFULL, "%s: there is no connection", c->endpoint);
     if (!sn_grow(&items, &c->cap_pending, c->n_pending + 1, sizeof *c->pending))
         return sn_fail(d, SN_ENOMEM, "requests under way: %zu", c->n_pending);
     c->pending = items;
@@ -460,7 +463,7 @@ void sn_client_wait(struct sn_client *c, double until_s, bool sends)
     if (left_ms <= 0)
         return;
     zmq_pollitem_t items[] = {
-        {.socket = c->socket, .events = (short)(ZMQ_POLLIN | (sends ? ZMQ_POLLOUT : 0))},
+        {.socket = c->socket, .events = (short)(ZMQ_POLLIN | (sends && c->connected ? ZMQ_POLLOUT : 0))},
         {.socket = c->monitor, .events = ZMQ_POLLIN},
     };
     zmq_poll(items, (int)SN_COUNT(items), (long)(left_ms < most ? left_ms + 1 : most));

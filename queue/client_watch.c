@@ -77,6 +77,7 @@ int sn_client_watch(struct sn_client *c, const char *job, uint64_t after, struct
 {
     if (!is_name(job))
         return sn_fail(d, SN_EINVAL, "'%.60s' is no job", job);
+    sn_client_turn(c);
     struct sn_client_watch *w = add_watch(c, job);
     if (!w)
         return sn_fail(d, SN_ENOMEM, "watches: %zu", c->n_watches);

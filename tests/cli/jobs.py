@@ -156,7 +156,7 @@ def asks(_):
         check("running" in s.out(0, "status", hung) and "generate 1/4" in s.out(0, "status", hung), "status of one that runs")
         row = json.loads(s.out(0, "status", "--json", failed))
         check((row["job"], row["state"]) == (failed, "failed"), f"status --json: {row}")
-        check(s.run(3, "status", done, "7-none").stderr == b"sensorium: there is no job 7-none\n", "status of none")
+        check(s.run(3, "status", done, "7-none").stderr == b"sensorium: 7-none: there is no job 7-none\n", "status of none")
         s.run(1, "status", "7-none")
         check(s.out(0, "wait", done) == "You said: x\n", "wait")
         check(s.out(3, "wait", done, failed) == f"==> {done} <==\nYou said: x\n\n==> {failed} <==\n", "wait for two")
