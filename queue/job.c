@@ -1,4 +1,4 @@
-/* What jobs are called, how requests are refused, and the JSON of headers. */
+/* What jobs are called, and how requests are refused. */
 #include "config.h"
 #include "queue/job_impl.h"
 
@@ -6,11 +6,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-#include "base/mem.h"
-
-/* An array or object costs some hundred bytes of memory, and may have two bytes of text. */
-enum { DEPTH_MAX = 32, CONTAINERS_MIN = 16384, BYTES_PER_CONTAINER = 24 };
 
 void sn_job_id_text(struct sn_job_id id, char text[SN_JOB_ID_TEXT])
 {
@@ -92,53 +87,4 @@ bool sn_refuse(struct sn_refusal *r, const char *code, const char *field, const 
     put_clean(r->field, sizeof r->field, field ? field : "");
     put_clean(r->message, sizeof r->message, text);
     return false;
-}
-
-/* The bounds that must hold before anything is built from the bytes. What they say of bytes that are no
- * JSON does not matter: the parser refuses those. */
-static bool check_shape(const char *bytes, size_t n, struct sn_refusal *r)
-{
-    size_t depth = 0, containers = 0;
-    bool quoted = false;
-    for (size_t i = 0; i < n; i++) {
-        const char c = bytes[i];
-        if (quoted) {
-            i += c == '\\';
-            quoted = c != '"';
-        } else if (c == '"') {
-            quoted = true;
-        } else if (c == '{' || c == '[') {
-            containers++;
-            if (++depth > DEPTH_MAX)
-                return sn_refuse(r, "bad_json", NULL, "the header is nested more than %d deep at byte %zu",
-                                 DEPTH_MAX, i);
-        } else if (c == '}' || c == ']') {
-            depth -= depth > 0;
-        }
-    }
-    const size_t most = sn_max(CONTAINERS_MIN, n / BYTES_PER_CONTAINER);
-    if (containers <= most)
-        return true;
-    sn_refuse(r, "too_large", NULL, "the header has %zu arrays and objects; at most %zu are taken", containers,
-              most);
-    r->limit = most;
-    r->value = containers;
-    return false;
-}
-
-json_t *sn_header_parse(const void *bytes, size_t n, struct sn_refusal *r)
-{
-    json_error_t e;
-    if (!check_shape(bytes, n, r))
-        return NULL;
-    json_t *json = json_loadb(bytes, n, JSON_REJECT_DUPLICATES, &e);
-    if (!json) {
-        sn_refuse(r, json_error_code(&e) == json_error_out_of_memory ? "internal" : "bad_json", NULL,
-                  "the header is no JSON at byte %d: %s", e.position, e.text);
-    } else if (!json_is_object(json)) {
-        sn_refuse(r, "bad_json", NULL, "the header is an array; it must be an object, {} at least");
-        json_decref(json);
-        json = NULL;
-    }
-    return json;
 }

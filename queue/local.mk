@@ -8,6 +8,7 @@ queue_libqueue_a_SOURCES = \
   queue/keys.c queue/keys.h \
   queue/job.c queue/job.h \
   queue/job_fields.c queue/job_impl.h \
+  queue/job_json.c \
   queue/job_media.c \
   queue/job_read.c \
   queue/state.c \

@@ -2,8 +2,9 @@
  * noop jobs as the protocol says they are done, and jobs of other tasks as if their prompt was the answer.
  *
  *     front_tool --data DIR --endpoint ENDPOINT... [--certificate FILE --clients DIR] [--root DIR]...
- *                [--faults] [--jobs-max N] [--header-bytes N] [--reply-bytes N]
+ *                [--faults] [--idle] [--jobs-max N] [--header-bytes N] [--reply-bytes N]
  *
+ * --idle: nothing is done of what is queued.
  * Prints "listening ENDPOINT" for each, then "ready"; ends on SIGTERM, SIGINT. */
 #include "queue/front.h"
 
@@ -34,7 +35,7 @@ struct tool {
     struct sn_front *front;
     struct running jobs[JOBS_MAX];
     size_t n_running;
-    bool claiming;
+    bool claiming, idle;
     int signals;
 };
 
@@ -133,7 +134,7 @@ static void claim(void *ctx)
     struct tool *t = ctx;
     struct sn_claim c;
     struct running *j;
-    if (t->claiming) /* the queue says that it is ready while a job is finished */
+    if (t->idle || t->claiming) /* the queue says that it is ready while a job is finished */
         return;
     t->claiming = true;
     while ((j = vacant(t)) && sn_queue_claim(t->queue, t->n_running, &c)) {
@@ -200,6 +201,7 @@ struct options {
     const char *data, *endpoints[LIST_MAX], *roots[LIST_MAX];
     struct sn_queue_cfg queue;
     struct sn_front_cfg front;
+    bool idle;
 };
 
 static bool read_option(struct options *o, const char *name, const char *value)
@@ -230,6 +232,8 @@ static bool read_options(struct options *o, int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--faults") == 0)
             o->front.faults = true;
+        else if (strcmp(argv[i], "--idle") == 0)
+            o->idle = true;
         else if (i + 1 == argc || !read_option(o, argv[i], argv[i + 1]))
             return false;
         else
@@ -245,6 +249,7 @@ static bool read_options(struct options *o, int argc, char **argv)
 static int serve(struct tool *t, const struct options *o, struct sn_diag *d)
 {
     int rc = watch_signals(t, d);
+    t->idle = o->idle;
     if (rc == 0)
         rc = sn_queue_open(&o->queue, &t->queue, d);
     if (rc == 0)
