@@ -264,7 +264,8 @@ int caption_table_put(struct caption_table *t, const char *file, const struct sn
 {
     char *other = t->form == CAPTION_CSV ? name_in_csv(file) : NULL;
     int rc = line->failed || (t->form == CAPTION_CSV && !other)
-                 ? sn_fail(d, SN_ENOMEM, "%s: no memory for a line", t->path) : append(t, line->data, line->len, d);
+                 ? sn_fail(d, SN_ENOMEM, "%s: no memory for a line", t->path)
+                 : append(t, line->data, line->len, d);
     if (rc == 0)
         rc = add_row(t, other ? other : file, line->data, line->len, d);
     t->end += rc == 0 ? line->len : 0;
