@@ -48,9 +48,10 @@ static const char head[] =
 "  border: 1px solid var(--line); border-radius: .8rem; overflow: hidden;\n"
 "  content-visibility: auto; contain-intrinsic-size: auto 22rem; }\n"
 "figure[hidden] { display: none; }\n"
-"figure > a { display: grid; place-items: center; aspect-ratio: 4 / 3; background: var(--well);\n"
-"  color: var(--faint); }\n"
-"img { width: 100%; height: 100%; object-fit: contain; }\n"
+"figure > a { position: relative; display: grid; place-items: center; aspect-ratio: 4 / 3;\n"
+"  background: var(--well); color: var(--faint); }\n"
+"img { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: cover; }\n"
+"img.whole { object-fit: contain; }\n"
 "svg { width: 3.4rem; height: 3.4rem; }\n"
 "figcaption { padding: .8rem 1rem 1rem; display: flex; flex-direction: column; gap: .45rem; flex: 1; }\n"
 "p { margin: 0; white-space: pre-line; overflow-wrap: anywhere; }\n"
@@ -84,7 +85,8 @@ static const char script[] =
 
 static const char sound_icon[] =
 "<svg viewBox=\"0 0 24 24\" fill=\"none\" stroke=\"currentColor\" stroke-width=\"1.4\" "
-"stroke-linecap=\"round\" role=\"img\" aria-label=\"recording\"><path d=\"M2.5 12h0M6 9.5v5M9.3 6v12M12.6 3.5v17M15.9 7.5v9M19.2 10v4"
+"stroke-linecap=\"round\" role=\"img\" aria-label=\"recording\">"
+"<path d=\"M2.5 12h0M6 9.5v5M9.3 6v12M12.6 3.5v17M15.9 7.5v9M19.2 10v4"
 "M21.8 12h0\"/></svg>";
 static const char broken_icon[] =
 "<svg viewBox=\"0 0 24 24\" fill=\"none\" stroke=\"currentColor\" stroke-width=\"1.4\" "
@@ -137,7 +139,10 @@ static void put_picture(struct page *p, const struct caption_file *f, const char
     } else if (caption_thumb(p->thumbs, f, p->side, &jpeg, &w, &h, &d) < 0) {
         sn_strbuf_puts(&p->text, broken_icon);
     } else {
-        sn_strbuf_printf(&p->text, "<img width=\"%u\" height=\"%u\" alt=\"", w, h);
+        /* A little is cut off a photograph; what is tall or long is shown whole. */
+        const bool cut = w > h && w <= 2 * h;
+        sn_strbuf_printf(&p->text, "<img%s width=\"%u\" height=\"%u\" alt=\"", cut ? "" : " class=\"whole\"",
+                         w, h);
         put_text(p, alt);
         sn_strbuf_puts(&p->text, "\" src=\"data:image/jpeg;base64,");
         caption_put_base64(&p->text, (const unsigned char *)jpeg.data, jpeg.len);
