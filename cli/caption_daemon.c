@@ -78,7 +78,7 @@ static int make_args(struct caption_daemon *k, struct sn_diag *d)
     k->args[k->n_args++] = sn_strdup(k->program);
     add_arg(k, "--data", sn_strdup(k->cfg->data), &ok);
     add_arg(k, "--endpoint", sn_strdup(k->endpoint), &ok);
-    add_arg(k, "--log-level", sn_strdup("warn"), &ok);
+    add_arg(k, "--log-level", sn_strdup("warning"), &ok);
     for (size_t i = 0; i < k->cfg->n_models; i++)
         add_arg(k, "--model", model_arg(&k->cfg->models[i]), &ok);
     for (size_t i = 0; i < k->cfg->n_roots; i++)
