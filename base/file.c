@@ -27,6 +27,21 @@ static struct sn_file_id id_of(const struct stat *st)
         .changed_ns = (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec};
 }
 
+bool sn_file_id_equal(const struct sn_file_id *a, const struct sn_file_id *b)
+{
+    return a->device == b->device && a->inode == b->inode && a->size == b->size &&
+           a->modified_ns == b->modified_ns && a->changed_ns == b->changed_ns;
+}
+
+int sn_file_id_of(int fd, struct sn_file_id *out, struct sn_diag *d)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        return sn_fail(d, SN_EIO, "fstat: %s", strerror(errno));
+    *out = id_of(&st);
+    return 0;
+}
+
 int sn_map_open(const char *path, struct sn_map *out, struct sn_diag *d)
 {
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -107,6 +122,27 @@ bool sn_write_all(int fd, const void *bytes, size_t n)
     return true;
 }
 
+int sn_folder_sync(const char *path, struct sn_diag *d)
+{
+    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return fail_errno(d, path, "open");
+    /* EINVAL: a file system that has no such thing */
+    const int rc = fsync(fd) == 0 || errno == EINVAL ? 0 : fail_errno(d, path, "sync");
+    close(fd);
+    return rc;
+}
+
+static int sync_folder_of(const char *path, struct sn_diag *d)
+{
+    const char *slash = strrchr(path, '/');
+    const size_t n = slash ? (size_t)(slash - path) : 0;
+    char *folder = !slash ? sn_strdup(".") : sn_strndup(path, n ? n : 1);
+    const int rc = folder ? sn_folder_sync(folder, d) : sn_fail(d, SN_ENOMEM, "%s: out of memory", path);
+    sn_free(folder);
+    return rc;
+}
+
 int sn_file_write(const char *path, const void *bytes, size_t n_bytes, struct sn_diag *d)
 {
     struct sn_strbuf tmp = {0};
@@ -129,6 +165,8 @@ int sn_file_write(const char *path, const void *bytes, size_t n_bytes, struct sn
         rc = fail_errno(d, path, "rename to");
     if (rc < 0)
         unlink(tmp.data);
+    else
+        rc = sync_folder_of(path, d);
 out:
     sn_strbuf_fini(&tmp);
     return rc;

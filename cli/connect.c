@@ -5,7 +5,7 @@
 #include "cli/terminal.h"
 
 /* A daemon that is being restarted is there again by then; one that is not there is told soon. */
-enum { CONNECT_MS = 3000 };
+enum { CONNECT_MS = 1500 };
 
 void cli_add_connect(struct cli_parser *p, struct cli_connect_opts *o)
 {
