@@ -1,1 +1,2 @@
 # tests of the daemon, whole
+EXTRA_DIST += tests/daemon/conformance.py

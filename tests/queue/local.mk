@@ -24,3 +24,5 @@ check_PROGRAMS += tests/queue/front_tool
 tests_queue_front_tool_SOURCES = tests/queue/front_tool.c
 tests_queue_front_tool_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(ZMQ_CFLAGS)
 tests_queue_front_tool_LDADD = $(LIBQUEUE)
+dist_check_SCRIPTS += tests/queue/front.py
+TESTS += tests/queue/front.py
