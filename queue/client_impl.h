@@ -30,8 +30,8 @@ struct sn_client {
     void *context, *socket, *monitor;
     char *endpoint;
     int epoll_fd, timer_fd;      /* for sn_client_fd() */
-    uint32_t timeout_ms, busy_ms;
-    const volatile int *stop;
+    uint32_t timeout_ms, busy_ms, silence_ms;
+    const atomic_bool *stop;
     bool connected;
     enum sn_client_trouble trouble;
     uint64_t last_id;

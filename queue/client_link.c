@@ -308,14 +308,27 @@ static bool is_reply(const char *verb)
     return false;
 }
 
-static void take_message(struct sn_client *c, struct sn_wire *w)
+/* An answer that cannot be read is none that one goes on waiting for. */
+static json_t *unreadable(const char *why)
 {
-    struct sn_refusal refusal;
+    char text[440];
+    snprintf(text, sizeof text, "the daemon's answer cannot be read: %s", why);
+    return json_pack("{s:s, s:s}", "code", "bad_reply", "message", text);
+}
+
+static void take_message(struct sn_client *c, struct sn_wire *w, const struct sn_wire_fault *fault)
+{
+    struct sn_refusal refusal = {.code = NULL};
     struct sn_client_reply r = {0};
     if (!is_reply(w->verb) || !parse_id(w, &r.request))
         return;
-    snprintf(r.verb, sizeof r.verb, "%s", w->verb);
-    r.header = sn_header_parse(zmq_msg_data(&w->header), zmq_msg_size(&w->header), &refusal);
+    if (!fault->code)
+        r.header = sn_header_parse(zmq_msg_data(&w->header), zmq_msg_size(&w->header), &refusal);
+    if (!r.header && strcmp(w->verb, "EVENT") == 0)
+        return;
+    snprintf(r.verb, sizeof r.verb, "%s", r.header ? w->verb : "ERROR");
+    if (!r.header)
+        r.header = unreadable(fault->code ? fault->message : refusal.message);
     if (r.header)
         take_reply(c, &r);
 }
@@ -327,10 +340,8 @@ static bool read_message(struct sn_client *c)
     struct sn_wire_fault fault = {0};
     switch (sn_wire_receive(c->socket, false, &limits, &w, &fault)) {
     case SN_WIRE_MESSAGE:
-        take_message(c, &w);
-        sn_wire_fini(&w);
-        return true;
     case SN_WIRE_BROKEN:
+        take_message(c, &w, &fault);
         sn_wire_fini(&w);
         return true;
     case SN_WIRE_DROPPED:

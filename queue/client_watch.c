@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-enum { SILENCE_S = 20, CHECK_S = 1 };
+enum { CHECKS = 20 }; /* of watches, in the time that they may be silent */
 
 static struct sn_client_watch *find_job(const struct sn_client *c, const char *job)
 {
@@ -110,11 +110,12 @@ void sn_client_watch_lost(struct sn_client *c)
 void sn_client_watch_turn(struct sn_client *c)
 {
     const double now = sn_clock_s();
-    if (!c->connected || now - c->watches_checked_s < CHECK_S)
+    const double silence_s = 1e-3 * c->silence_ms;
+    if (!c->connected || now - c->watches_checked_s < silence_s / CHECKS)
         return;
     c->watches_checked_s = now;
     for (size_t i = 0; i < c->n_watches; i++)
-        if (!c->watches[i].request || now - c->watches[i].heard_s > SILENCE_S)
+        if (!c->watches[i].request || now - c->watches[i].heard_s > silence_s)
             send_watch(c, &c->watches[i]);
 }
 
