@@ -49,6 +49,8 @@ struct tool {
 
 /* --- the worker --- */
 
+static const char fault_text[] = "a fault that was asked for";
+
 static json_t *option(const struct running *j, const char *name)
 {
     return json_object_get(json_object_get(j->header, "options"), name);
@@ -72,7 +74,7 @@ static json_t *result_of(const struct running *j, enum sn_job_state state)
     if (state == SN_JOB_DONE)
         json_object_set_new(r, "text", json_string(text_of(j)));
     else
-        json_object_set_new(r, "error", json_pack("{s:s,s:s}", "code", "model_failed", "message", "a fault that was asked for"));
+        json_object_set_new(r, "error", json_pack("{s:s,s:s}", "code", "model_failed", "message", fault_text));
     json_t *media = json_array();
     for (size_t i = 0; i < j->n_media; i++)
         json_array_append_new(media, json_pack("{s:i}", "tokens", 1));
@@ -103,9 +105,9 @@ static void finish(struct tool *t, struct running *j)
 {
     const char *fault = json_string_value(option(j, "fault"));
     if (fault && strcmp(fault, "retry") == 0) {
-        sn_queue_retry(t->queue, j->token, "model_failed", "a fault that was asked for");
+        sn_queue_retry(t->queue, j->token, "model_failed", fault_text);
     } else if (fault && strcmp(fault, "crash") == 0) {
-        sn_queue_worker_died(t->queue, &j->token, 1, "worker_died", "a fault that was asked for");
+        sn_queue_worker_died(t->queue, &j->token, 1, "worker_died", fault_text);
     } else {
         const enum sn_job_state state = fault && strcmp(fault, "fail") == 0 ? SN_JOB_FAILED : SN_JOB_DONE;
         json_t *result = result_of(j, state);
