@@ -122,6 +122,27 @@ bool sn_write_all(int fd, const void *bytes, size_t n)
     return true;
 }
 
+int sn_folder_sync(const char *path, struct sn_diag *d)
+{
+    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return fail_errno(d, path, "open");
+    /* EINVAL: a file system that has no such thing */
+    const int rc = fsync(fd) == 0 || errno == EINVAL ? 0 : fail_errno(d, path, "sync");
+    close(fd);
+    return rc;
+}
+
+static int sync_folder_of(const char *path, struct sn_diag *d)
+{
+    const char *slash = strrchr(path, '/');
+    const size_t n = slash ? (size_t)(slash - path) : 0;
+    char *folder = !slash ? sn_strdup(".") : sn_strndup(path, n ? n : 1);
+    const int rc = folder ? sn_folder_sync(folder, d) : sn_fail(d, SN_ENOMEM, "%s: out of memory", path);
+    sn_free(folder);
+    return rc;
+}
+
 int sn_file_write(const char *path, const void *bytes, size_t n_bytes, struct sn_diag *d)
 {
     struct sn_strbuf tmp = {0};
@@ -144,6 +165,8 @@ int sn_file_write(const char *path, const void *bytes, size_t n_bytes, struct sn
         rc = fail_errno(d, path, "rename to");
     if (rc < 0)
         unlink(tmp.data);
+    else
+        rc = sync_folder_of(path, d);
 out:
     sn_strbuf_fini(&tmp);
     return rc;

@@ -32,8 +32,11 @@ void sn_map_close(struct sn_map *m); /* safe on {0} and twice */
 int sn_file_read(const char *path, size_t max_bytes, char **out, size_t *n_bytes,
                  struct sn_diag *d);
 
-/* Replaces `path` in one step: written beside it, fsynced, renamed. */
+/* Replaces `path` in one step: written beside it, fsynced, renamed, the folder fsynced. */
 int sn_file_write(const char *path, const void *bytes, size_t n_bytes, struct sn_diag *d);
+
+/* What was made, renamed or removed in a folder is on disk. */
+int sn_folder_sync(const char *path, struct sn_diag *d);
 
 /* All n bytes to a file descriptor; false with errno set. */
 bool sn_write_all(int fd, const void *bytes, size_t n);

@@ -138,3 +138,15 @@ const char *sn_hash_library(void)
 {
     return OpenSSL_version(OPENSSL_VERSION);
 }
+
+int sn_sha256_bytes(const void *bytes, size_t n, struct sn_digest *out, struct sn_diag *d)
+{
+    struct sn_sha256 *h = NULL;
+    int rc = sn_sha256_new(&h, d);
+    if (rc == 0)
+        rc = sn_sha256_update(h, bytes, n, d);
+    if (rc == 0)
+        rc = sn_sha256_digest(h, out, d);
+    sn_sha256_free(&h);
+    return rc;
+}

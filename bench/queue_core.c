@@ -61,14 +61,15 @@ static void report(const struct bench *b, const char *what, size_t n, double sta
     const double wall = sn_clock_s() - start;
     mine = thread_cpu_s() - mine;
     all = process_cpu_s() - all;
-    printf("%-14s %8.0f /s   queue's thread %5.1f us   other threads %5.1f us   commits %" PRIu64 "\n", what,
-           (double)n / wall, mine / (double)n * 1e6, (all - mine) / (double)n * 1e6, s.n_commits);
+    printf("%-14s %8.0f /s   queue's thread %5.1f us   other threads %5.1f us   commits %" PRIu64 "\n",
+           what, (double)n / wall, mine / (double)n * 1e6, (all - mine) / (double)n * 1e6, s.n_commits);
 }
 
 static void submit_all(struct bench *b)
 {
     const double start = sn_clock_s(), mine = thread_cpu_s(), all = process_cpu_s();
-    const struct sn_submission s = {.tenant = "local", .job = &b->job, .header = b->header, .n_header = b->n_header};
+    const struct sn_submission s = {
+        .tenant = "local", .job = &b->job, .header = b->header, .n_header = b->n_header};
     while (b->n_accepted + b->n_refused < b->n_jobs) {
         while (b->n_sent < b->n_jobs && b->n_sent - b->n_accepted - b->n_refused < b->outstanding) {
             b->n_sent++;

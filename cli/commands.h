@@ -6,6 +6,7 @@
 int cmd_ask(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_cancel(int argc, char **argv);
+int cmd_caption(int argc, char **argv);
 int cmd_chat(int argc, char **argv);
 int cmd_convert(int argc, char **argv);
 int cmd_delete(int argc, char **argv);

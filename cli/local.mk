@@ -4,6 +4,25 @@ cli_libcli_a_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(UTF8PROC_CFLAGS) $(READLI
 cli_libcli_a_SOURCES = \
   cli/answer.c cli/answer.h \
   cli/bandwidth.c cli/bandwidth.h \
+  cli/caption.h \
+  cli/caption_daemon.c cli/caption_daemon.h \
+  cli/caption_format.c cli/caption_format.h \
+  cli/caption_jobs.c cli/caption_jobs.h \
+  cli/caption_ledger.c cli/caption_ledger.h \
+  cli/caption_link.c cli/caption_link.h \
+  cli/caption_output.c cli/caption_output.h \
+  cli/caption_page.c cli/caption_page.h \
+  cli/caption_plan.c cli/caption_plan.h \
+  cli/caption_report.c cli/caption_report.h \
+  cli/caption_run.c cli/caption_run_impl.h \
+  cli/caption_settings.c cli/caption_settings.h \
+  cli/caption_sidecar.c cli/caption_sidecar.h \
+  cli/caption_table.c cli/caption_table.h \
+  cli/caption_text.c cli/caption_text.h \
+  cli/caption_thumb.c cli/caption_thumb.h \
+  cli/caption_walk.c cli/caption_walk.h \
+  cli/caption_watch.c cli/caption_watch.h \
+  cli/caption_work.c \
   cli/cmd_ask.c \
   cli/cmd_cancel.c \
   cli/cmd_jobs.c \
@@ -15,6 +34,7 @@ cli_libcli_a_SOURCES = \
   cli/cmd_watch.c \
   cli/bench_media.c cli/bench_media.h \
   cli/cmd_bench.c \
+  cli/cmd_caption.c \
   cli/cmd_chat.c \
   cli/cmd_convert.c \
   cli/cmd_detokenize.c \

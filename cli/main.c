@@ -21,6 +21,7 @@ static const struct command commands[] = {
     {"ask", cmd_ask, "what a model says about pictures and sounds"},
     {"chat", cmd_chat, "a conversation"},
     {"transcribe", cmd_transcribe, "what is said in recordings and videos"},
+    {"caption", cmd_caption, "captions for folders of pictures, recordings and videos"},
     {NULL, NULL, "Jobs of sensoriumd"},
     {"submit", cmd_submit, "a job for the daemon"},
     {"status", cmd_status, "how jobs fare"},

@@ -27,6 +27,7 @@ media_libmedia_a_SOURCES += \
   media/image_png.c \
   media/image_tiff.c \
   media/image_webp.c \
+  media/jpeg_write.c media/jpeg_write.h \
   media/probe.c media/probe.h
 if HAVE_HEIF
 media_libmedia_a_SOURCES += media/image_heif.c

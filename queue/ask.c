@@ -34,11 +34,20 @@ struct asking {
 static struct sn_job_row row_of(const struct sn_journal_row *row)
 {
     const struct sn_record *r = &row->record;
-    return (struct sn_job_row){
-        .id = r->id, .state = r->state, .tenant = r->tenant, .header = row->header ? row->header : "",
-        .n_header = row->n_header, .result = row->result, .n_result = row->n_result, .priority = r->priority,
-        .attempts = r->attempts, .deaths = r->deaths, .submitted_at_ms = r->submitted_at_ms,
-        .started_at_ms = r->started_at_ms, .finished_at_ms = r->finished_at_ms, .seq = r->seq};
+    return (struct sn_job_row){.id = r->id,
+                               .state = r->state,
+                               .tenant = r->tenant,
+                               .header = row->header ? row->header : "",
+                               .n_header = row->n_header,
+                               .result = row->result,
+                               .n_result = row->n_result,
+                               .priority = r->priority,
+                               .attempts = r->attempts,
+                               .deaths = r->deaths,
+                               .submitted_at_ms = r->submitted_at_ms,
+                               .started_at_ms = r->started_at_ms,
+                               .finished_at_ms = r->finished_at_ms,
+                               .seq = r->seq};
 }
 
 /* What memory knows better. */
@@ -81,9 +90,12 @@ static bool give_sketch(struct sn_queue *q, const struct sn_entry *e, const stru
 {
     (void)q;
     if (e->tag != a->id.tag || !may_see(a->tenant, sn_entry_tenant(e))) return false;
-    struct sn_job_row row = {
-        .id = a->id, .tenant = sn_entry_tenant(e), .header = e->sketch->header, .n_header = e->sketch->n_header,
-        .priority = e->ticket.priority, .submitted_at_ms = e->submitted_at_ms};
+    struct sn_job_row row = {.id = a->id,
+                             .tenant = sn_entry_tenant(e),
+                             .header = e->sketch->header,
+                             .n_header = e->sketch->n_header,
+                             .priority = e->ticket.priority,
+                             .submitted_at_ms = e->submitted_at_ms};
     overlay(&row, e);
     a->fn(a->ctx, &row);
     return true;
@@ -143,8 +155,8 @@ static int list_live(struct listing *l, struct sn_diag *d)
     return rc < 0 ? rc : 0;
 }
 
-int sn_queue_list(struct sn_queue *q, const struct sn_queue_filter *f, sn_job_row_fn *fn, void *ctx, bool *more,
-                  struct sn_diag *d)
+int sn_queue_list(struct sn_queue *q, const struct sn_queue_filter *f, sn_job_row_fn *fn, void *ctx,
+                  bool *more, struct sn_diag *d)
 {
     struct listing l = {.q = q, .f = f, .fn = fn, .ctx = ctx};
     const unsigned live = 1U << SN_JOB_QUEUED | 1U << SN_JOB_RUNNING, all = (1U << SN_JOB_STATES) - 1;
@@ -190,7 +202,8 @@ static bool copy_final(void *ctx, const struct sn_journal_row *row)
 {
     struct final_job *f = ctx;
     const struct sn_record *r = &row->record;
-    if (r->id.tag != f->id.tag || !may_see(f->tenant, r->tenant) || !sn_job_state_is_final(r->state)) return false;
+    if (r->id.tag != f->id.tag || !may_see(f->tenant, r->tenant) || !sn_job_state_is_final(r->state))
+        return false;
     f->record = *r;
     f->owner = sn_strdup(r->tenant);
     f->share = sn_strdup(r->share);
@@ -215,7 +228,8 @@ static bool read_final(struct sn_queue *q, const char *tenant, struct sn_job_id 
     const struct sn_entry *e = sn_entry_find(q, id.n);
     *f = (struct final_job){.tenant = tenant, .id = id};
     if (e && is_theirs(e, tenant, id)) {
-        sn_refuse(&r, "not_final", "job", "the job is %s: CANCEL it first", sn_job_state_name(sn_entry_told(e)));
+        sn_refuse(&r, "not_final", "job", "the job is %s: CANCEL it first",
+                  sn_job_state_name(sn_entry_told(e)));
     } else {
         const int rc = e || id.n > INT64_MAX ? 0 : q->ops->get(q->journal, id.n, copy_final, f, NULL);
         if (f->found) return true;
@@ -228,7 +242,8 @@ static bool read_final(struct sn_queue *q, const char *tenant, struct sn_job_id 
     return false;
 }
 
-void sn_queue_cancel(struct sn_queue *q, const char *tenant, struct sn_job_id id, sn_asked_fn *fn, void *ctx)
+void sn_queue_cancel(struct sn_queue *q, const char *tenant, struct sn_job_id id, sn_asked_fn *fn,
+                     void *ctx)
 {
     struct sn_entry *e = sn_entry_find(q, id.n);
     struct final_job f;
@@ -247,7 +262,8 @@ void sn_queue_cancel(struct sn_queue *q, const char *tenant, struct sn_job_id id
     const uint64_t token = e->token;
     const bool waits = sn_entry_add_waiter(e, fn, ctx);
     if (waits && e->settling) return; /* it ends, if not thus */
-    if (!waits || sn_core_settle(q, e, SN_JOB_CANCELLED, sn_result_error("cancelled", "it was cancelled")) < 0) {
+    if (!waits ||
+        sn_core_settle(q, e, SN_JOB_CANCELLED, sn_result_error("cancelled", "it was cancelled")) < 0) {
         if (waits) sn_entry_drop_waiter(e);
         answer_no_memory(fn, ctx);
         return;
@@ -336,7 +352,8 @@ static void post_requeue(struct sn_queue *q, struct sn_record *r, sn_asked_fn *f
     sn_core_post(q, &o->op);
 }
 
-void sn_queue_requeue(struct sn_queue *q, const char *tenant, struct sn_job_id id, sn_asked_fn *fn, void *ctx)
+void sn_queue_requeue(struct sn_queue *q, const char *tenant, struct sn_job_id id, sn_asked_fn *fn,
+                      void *ctx)
 {
     struct final_job f;
     struct sn_refusal r;
@@ -345,8 +362,9 @@ void sn_queue_requeue(struct sn_queue *q, const char *tenant, struct sn_job_id i
         if (q->draining)
             sn_refuse(&r, "draining", NULL, "the daemon is ending");
         else if (!may_be_requeued(f.record.state))
-            sn_refuse(&r, "bad_field", "job", "the job is %s: only what failed, is dead, expired or was cancelled is "
-                      "queued again", sn_job_state_name(f.record.state));
+            sn_refuse(&r, "bad_field", "job",
+                      "the job is %s: only what failed, is dead, expired or was cancelled is queued again",
+                      sn_job_state_name(f.record.state));
         else
             refused = !sn_core_has_room(q, f.owner, f.record.bytes, &r);
         if (refused)
@@ -366,7 +384,8 @@ static void deleted(void *ctx, struct sn_op *op)
     finish_order(o, op->rc, o->state);
 }
 
-void sn_queue_delete(struct sn_queue *q, const char *tenant, struct sn_job_id id, sn_asked_fn *fn, void *ctx)
+void sn_queue_delete(struct sn_queue *q, const char *tenant, struct sn_job_id id, sn_asked_fn *fn,
+                     void *ctx)
 {
     struct final_job f;
     if (read_final(q, tenant, id, &f, fn, ctx)) {

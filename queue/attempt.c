@@ -73,7 +73,8 @@ static bool read_claim(struct sn_queue *q, struct sn_entry *e, bool *gone)
 
 static uint64_t new_token(struct sn_queue *q)
 {
-    /* Past 2^32 attempts: the numbers of the next incarnation are used up, so that the one after it is to come. */
+    /* Past 2^32 attempts: the numbers of the next incarnation are used up, so that the one after it is to
+     * come. */
     if (++q->last_token >> 32 > q->incarnation) {
         q->incarnation = q->last_token >> 32;
         sn_core_write_incarnation(q);
@@ -110,11 +111,18 @@ void sn_core_end_attempt(struct sn_queue *q, struct sn_entry *e)
 
 static struct sn_claim describe(struct sn_queue *q, const struct sn_entry *e)
 {
-    return (struct sn_claim){
-        .id = sn_entry_id(e), .token = e->token, .attempt = e->attempts, .tenant = sn_entry_tenant(e),
-        .header = q->claim_header.data ? q->claim_header.data : "", .n_header = q->claim_header.len,
-        .media = q->claim_media, .n_media = q->n_claim_media, .alone = e->ticket.alone, .estimate = e->sketch,
-        .submitted_at_ms = e->submitted_at_ms, .deadline_at_ms = e->deadline_at_ms};
+    return (struct sn_claim){.id = sn_entry_id(e),
+                             .token = e->token,
+                             .attempt = e->attempts,
+                             .tenant = sn_entry_tenant(e),
+                             .header = q->claim_header.data ? q->claim_header.data : "",
+                             .n_header = q->claim_header.len,
+                             .media = q->claim_media,
+                             .n_media = q->n_claim_media,
+                             .alone = e->ticket.alone,
+                             .estimate = e->sketch,
+                             .submitted_at_ms = e->submitted_at_ms,
+                             .deadline_at_ms = e->deadline_at_ms};
 }
 
 bool sn_queue_claim(struct sn_queue *q, size_t n_running, struct sn_claim *out)
@@ -156,7 +164,8 @@ static struct sn_entry *attempt(struct sn_queue *q, uint64_t token)
     return e;
 }
 
-int sn_queue_finish(struct sn_queue *q, uint64_t token, enum sn_job_state state, const char *result, size_t n)
+int sn_queue_finish(struct sn_queue *q, uint64_t token, enum sn_job_state state, const char *result,
+                    size_t n)
 {
     struct sn_entry *e = attempt(q, token);
     if (!e) return -SN_ECANCELLED;
@@ -178,7 +187,8 @@ static void queue_again(struct sn_queue *q, struct sn_entry *e, bool alone, int6
     q->stats.n_by_state[SN_JOB_RUNNING]--;
     q->stats.n_by_state[SN_JOB_QUEUED]++;
     sn_entry_enqueue(q, e, delay_ms ? sn_core_steady_ms() + delay_ms : 0);
-    sn_core_write_entry(q, e); /* if there is no memory for it: the journal has it as running, which is as good */
+    /* Without memory for it: the journal has it as running, which after a crash is the same. */
+    sn_core_write_entry(q, e);
     sn_live_state(q, e);
 }
 
@@ -186,7 +196,8 @@ int sn_queue_retry(struct sn_queue *q, uint64_t token, const char *code, const c
 {
     struct sn_entry *e = attempt(q, token);
     if (!e) return -SN_ECANCELLED;
-    if (e->retried >= e->retries) return sn_core_settle(q, e, SN_JOB_FAILED, sn_result_error(code, message));
+    if (e->retried >= e->retries)
+        return sn_core_settle(q, e, SN_JOB_FAILED, sn_result_error(code, message));
     const uint64_t delay = (uint64_t)q->cfg.backoff_ms << sn_min(e->retried, 20);
     e->retried++;
     q->stats.n_retries++;
@@ -208,7 +219,8 @@ static void died_alone(struct sn_queue *q, struct sn_entry *e, const char *code,
     if (sn_core_settle(q, e, SN_JOB_DEAD, sn_result_error(code, text)) < 0) queue_again(q, e, true, 0);
 }
 
-void sn_queue_worker_died(struct sn_queue *q, const uint64_t *tokens, size_t n, const char *code, const char *message)
+void sn_queue_worker_died(struct sn_queue *q, const uint64_t *tokens, size_t n, const char *code,
+                          const char *message)
 {
     for (size_t i = 0; i < n; i++) {
         struct sn_entry *e = attempt(q, tokens[i]);
@@ -236,7 +248,8 @@ void sn_core_expire(struct sn_queue *q)
     for (struct sn_ticket *t; (t = sn_schedule_first_deadline(q->schedule)) && t->deadline.key <= now;) {
         struct sn_entry *e = SN_CONTAINER(t, struct sn_entry, ticket);
         const uint64_t token = e->token;
-        if (sn_core_settle(q, e, SN_JOB_EXPIRED, sn_result_error("deadline", "its deadline passed")) < 0) return;
+        if (sn_core_settle(q, e, SN_JOB_EXPIRED, sn_result_error("deadline", "its deadline passed")) < 0)
+            return;
         if (token && q->on_stop) q->on_stop(q->on_stop_ctx, token);
     }
 }

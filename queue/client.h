@@ -9,6 +9,7 @@
 #include "base/diag.h"
 
 #include <jansson.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,7 +23,7 @@ struct sn_client_cfg {
     uint32_t timeout_ms;         /* of blocking calls; 0: 30000 */
     uint32_t busy_ms;            /* how long sn_client_submit() goes on after REJECTED; 0: not at all */
     uint32_t silence_ms;         /* after that without an event a watch is asked for again; 0: 20000 */
-    const volatile int *stop;    /* nonzero ends calls that wait, with -SN_ECANCELLED; NULL: nothing does */
+    const atomic_bool *stop;     /* true ends calls that wait, with -SN_ECANCELLED; NULL: nothing does */
 };
 /* Does not wait for the daemon. -SN_EINVAL: endpoint, certificate or key are no good; the text says which. */
 int sn_client_new(const struct sn_client_cfg *cfg, struct sn_client **out, struct sn_diag *d);

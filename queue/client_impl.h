@@ -31,7 +31,7 @@ struct sn_client {
     char *endpoint;
     int epoll_fd, timer_fd;      /* for sn_client_fd() */
     uint32_t timeout_ms, busy_ms, silence_ms;
-    const volatile int *stop;
+    const atomic_bool *stop;
     bool connected;
     enum sn_client_trouble trouble;
     uint64_t last_id;

@@ -97,7 +97,8 @@ static int transact(struct sn_committer *c, const struct list *l, struct sn_diag
     return rc;
 }
 
-static void note(struct sn_committer *c, const struct list *l, double seconds, int rc, const struct sn_diag *d)
+static void note(struct sn_committer *c, const struct list *l, double seconds, int rc,
+                 const struct sn_diag *d)
 {
     size_t n = 0;
     for (const struct sn_op *op = l->first; op; op = op->next) n++;

@@ -3,8 +3,8 @@
 /* The thread that writes the journal: what waits is applied in the order it was posted, in one transaction,
  * committed once, and handed back. So the more there is to write, the less a sync costs each.
  *
- * A transaction that fails is tried again until it passes, for nothing but a submission may be lost: those in
- * it are handed back with an error, at once when the disk is full, after WAIT_MAX_MS when another
+ * A transaction that fails is tried again until it passes, for nothing but a submission may be lost: those
+ * in it are handed back with an error, at once when the disk is full, after WAIT_MAX_MS when another
  * program holds the journal. What only tidies up is handed back, too: it comes again. */
 
 #include "queue/journal.h"
@@ -19,14 +19,14 @@ struct sn_committer_cfg {
     void *ctx;
 };
 int sn_committer_new(const struct sn_committer_cfg *cfg, struct sn_committer **out, struct sn_diag *d);
-/* Writes what waits; what cannot be written for some seconds is handed back as failed. sn_committer_done() is
- * to be asked afterwards, and then sn_committer_free(). */
+/* Writes what waits; what cannot be written for some seconds is handed back as failed. sn_committer_done()
+ * is to be asked afterwards, and then sn_committer_free(). */
 void sn_committer_stop(struct sn_committer *c);
 void sn_committer_free(struct sn_committer **cp);
 
 /* The queue's thread: */
 void sn_committer_post(struct sn_committer *c, struct sn_op *op);
-struct sn_op *sn_committer_done(struct sn_committer *c); /* a list, in the order posted; NULL: nothing new */
+struct sn_op *sn_committer_done(struct sn_committer *c); /* a list, in the order posted; NULL: none */
 /* Why nothing gets through at the moment (0: all is well); `text` may be NULL. */
 enum sn_err sn_committer_trouble(struct sn_committer *c, char *text, size_t n_text);
 struct sn_committer_stats {

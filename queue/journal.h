@@ -86,12 +86,12 @@ struct sn_journal_filter {
 struct sn_journal;
 
 /* Errors of writing: -SN_EFULL: another program holds the journal, try again; -SN_ELIMIT: the disk is full,
- * likewise; -SN_EINVAL, of apply(): this cannot be done, though the rest of the transaction can; -SN_ENOENT,
- * of apply(): there is no such job; others: an error of the machine, which may pass or not. */
+ * likewise; -SN_EINVAL, of apply(): this cannot be done, though the rest of the transaction can;
+ * -SN_ENOENT, of apply(): there is no such job; others: an error of the machine, which may pass or not. */
 struct sn_journal_ops {
     const char *name;
-    /* Makes it if need be. *incarnation: one more than at any time before, and durable. *last_n: no job had a
-     * greater number. -SN_EUNSUPPORTED: made by a later version. */
+    /* Makes it if need be. *incarnation: one more than at any time before, and durable. *last_n: no job had
+     * a greater number. -SN_EUNSUPPORTED: made by a later version. */
     int (*open)(const char *folder, struct sn_journal **out, uint64_t *incarnation, uint64_t *last_n,
                 struct sn_diag *d);
     void (*close)(struct sn_journal **jp);
@@ -99,7 +99,7 @@ struct sn_journal_ops {
     /* --- the writer's thread --- */
     int (*begin)(struct sn_journal *j, struct sn_diag *d);
     int (*apply)(struct sn_journal *j, struct sn_op *op, struct sn_diag *d);
-    int (*commit)(struct sn_journal *j, struct sn_diag *d); /* on disk, for good, or an error: then roll back */
+    int (*commit)(struct sn_journal *j, struct sn_diag *d); /* on disk for good; on error: roll back */
     void (*rollback)(struct sn_journal *j);
     /* Files that nobody wants since the last commit, once each. */
     void (*unwanted)(struct sn_journal *j, sn_journal_file_fn *fn, void *ctx);
@@ -107,12 +107,13 @@ struct sn_journal_ops {
     /* --- the queue's thread: what is committed. 1: found, 0: not there --- */
     int (*get)(struct sn_journal *j, uint64_t n, sn_journal_row_fn *fn, void *ctx, struct sn_diag *d);
     int (*media)(struct sn_journal *j, uint64_t n, sn_journal_medium_fn *fn, void *ctx, struct sn_diag *d);
-    int (*by_key)(struct sn_journal *j, const char *tenant, const char *key, sn_journal_row_fn *fn, void *ctx,
-                  struct sn_diag *d); /* without header and result */
+    int (*by_key)(struct sn_journal *j, const char *tenant, const char *key, sn_journal_row_fn *fn,
+                  void *ctx, struct sn_diag *d); /* without header and result */
     /* Newest first; without result. */
     int (*list)(struct sn_journal *j, const struct sn_journal_filter *f, sn_journal_row_fn *fn, void *ctx,
                 struct sn_diag *d);
-    int (*wants)(struct sn_journal *j, const char *tenant, const struct sn_digest *sha256, struct sn_diag *d);
+    int (*wants)(struct sn_journal *j, const char *tenant, const struct sn_digest *sha256,
+                 struct sn_diag *d);
     int (*next_purge_ms)(struct sn_journal *j, int64_t *out, struct sn_diag *d); /* when the first may be */
 };
 extern const struct sn_journal_ops sn_journal_sqlite;

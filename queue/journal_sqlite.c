@@ -1,12 +1,15 @@
-/* The journal in a SQLite file in WAL mode: opening and closing. Two connections, so that reading never waits
- * for a commit. synchronous=FULL: a commit is synced before it is reported. Headers and results have tables
- * of their own, so that what changes often is small; ids grow, so all tables are appended to. */
+/* The journal in a SQLite file in WAL mode: opening and closing. Two connections, so that reading never
+ * waits for a commit. synchronous=FULL: a commit is synced before it is reported. Headers and results have
+ * tables of their own, so that what changes often is small; ids grow, so all tables are appended to. */
+#define _GNU_SOURCE
 #include "config.h"
 #include "queue/journal_sqlite.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -26,7 +29,8 @@ static const char schema[] =
     "CREATE INDEX jobs_tag ON jobs (tag) WHERE tag <> '';"
     "CREATE TABLE headers (id INTEGER PRIMARY KEY, header TEXT NOT NULL);"
     "CREATE TABLE results (id INTEGER PRIMARY KEY, result TEXT NOT NULL);"
-    "CREATE TABLE media (job INTEGER NOT NULL, i INTEGER NOT NULL, kind INTEGER NOT NULL, source INTEGER NOT NULL,"
+    "CREATE TABLE media (job INTEGER NOT NULL, i INTEGER NOT NULL, kind INTEGER NOT NULL, source INTEGER "
+    "NOT NULL,"
     " sha256 BLOB, path TEXT, device INTEGER, inode INTEGER, size INTEGER, modified_ns INTEGER,"
     " changed_ns INTEGER, PRIMARY KEY (job, i)) WITHOUT ROWID;"
     "CREATE TABLE spool (tenant TEXT NOT NULL, sha256 BLOB NOT NULL, wanted INTEGER NOT NULL,"
@@ -69,8 +73,8 @@ int sn_sql_run(const struct sn_journal *j, sqlite3_stmt *st, const char *doing, 
     return rc;
 }
 
-int sn_sql_prepare(const struct sn_journal *j, sqlite3 *db, const char *const *texts, size_t n, sqlite3_stmt **out,
-                   struct sn_diag *d)
+int sn_sql_prepare(const struct sn_journal *j, sqlite3 *db, const char *const *texts, size_t n,
+                   sqlite3_stmt **out, struct sn_diag *d)
 {
     for (size_t i = 0; i < n; i++)
         if (sqlite3_prepare_v3(db, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &out[i], NULL) != SQLITE_OK)
@@ -78,18 +82,22 @@ int sn_sql_prepare(const struct sn_journal *j, sqlite3 *db, const char *const *t
     return 0;
 }
 
-static int execute(const struct sn_journal *j, sqlite3 *db, const char *sql, const char *doing, struct sn_diag *d)
+static int execute(const struct sn_journal *j, sqlite3 *db, const char *sql, const char *doing,
+                   struct sn_diag *d)
 {
     return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : sn_sql_fail(j, db, doing, d);
 }
 
 /* A query's one number; `fallback` when it has no row, or NULL there. */
-static int ask(const struct sn_journal *j, const char *sql, int64_t fallback, int64_t *out, struct sn_diag *d)
+static int ask(const struct sn_journal *j, const char *sql, int64_t fallback, int64_t *out,
+               struct sn_diag *d)
 {
     sqlite3_stmt *st = NULL;
-    int rc = sqlite3_prepare_v2(j->writer, sql, -1, &st, NULL) == SQLITE_OK ? sqlite3_step(st) : SQLITE_ERROR;
+    int rc =
+        sqlite3_prepare_v2(j->writer, sql, -1, &st, NULL) == SQLITE_OK ? sqlite3_step(st) : SQLITE_ERROR;
     *out = fallback;
-    if (rc == SQLITE_ROW && sqlite3_column_type(st, 0) == SQLITE_INTEGER) *out = sqlite3_column_int64(st, 0);
+    if (rc == SQLITE_ROW && sqlite3_column_type(st, 0) == SQLITE_INTEGER)
+        *out = sqlite3_column_int64(st, 0);
     rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : sn_sql_fail(j, j->writer, "read it", d);
     sqlite3_finalize(st);
     return rc;
@@ -97,9 +105,9 @@ static int ask(const struct sn_journal *j, const char *sql, int64_t fallback, in
 
 /* --- opening --- */
 
-static int connect(struct sn_journal *j, int flags, int wait_ms, sqlite3 **out, struct sn_diag *d)
+static int connect(struct sn_journal *j, int wait_ms, sqlite3 **out, struct sn_diag *d)
 {
-    const int rc = sqlite3_open_v2(j->path, out, flags | SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    const int rc = sqlite3_open_v2(j->path, out, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     if (!*out) return sn_fail(d, SN_ENOMEM, "%s: no memory", j->path);
     if (rc != SQLITE_OK) return sn_sql_fail(j, *out, "open it", d);
     sqlite3_busy_timeout(*out, wait_ms);
@@ -118,7 +126,8 @@ static int check_schema(struct sn_journal *j, bool *empty, struct sn_diag *d)
     if (!*empty && application != APPLICATION)
         return sn_fail(d, SN_EFORMAT, "%s: is a database of another program", j->path);
     if (version > SCHEMA)
-        return sn_fail(d, SN_EUNSUPPORTED, "%s: written by a later version (its schema is %" PRId64 ", known here is %d)",
+        return sn_fail(d, SN_EUNSUPPORTED,
+                       "%s: written by a later version (its schema is %" PRId64 ", known here is %d)",
                        j->path, version, SCHEMA);
     return 0;
 }
@@ -128,7 +137,8 @@ static int begin_incarnation(struct sn_journal *j, bool empty, uint64_t *incarna
 {
     char mark[96];
     int64_t kept = 0, newest = 0, number = 0;
-    sqlite3_snprintf(sizeof mark, mark, "PRAGMA application_id = %d; PRAGMA user_version = %d", APPLICATION, SCHEMA);
+    sqlite3_snprintf(sizeof mark, mark, "PRAGMA application_id = %d; PRAGMA user_version = %d", APPLICATION,
+                     SCHEMA);
     int rc = execute(j, j->writer, "BEGIN IMMEDIATE", "write to it", d);
     if (rc == 0 && empty) rc = execute(j, j->writer, schema, "make its tables", d);
     if (rc == 0 && empty) rc = execute(j, j->writer, mark, "make its tables", d);
@@ -145,15 +155,27 @@ static int begin_incarnation(struct sn_journal *j, bool empty, uint64_t *incarna
     return rc;
 }
 
+/* Readable by its owner alone, as those are that SQLite makes beside it. */
+static int make_private(const struct sn_journal *j, struct sn_diag *d)
+{
+    const int fd = open(j->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) return sn_fail(d, SN_EIO, "%s: cannot open it: %s", j->path, strerror(errno));
+    close(fd);
+    return 0;
+}
+
 static int open_writer(struct sn_journal *j, uint64_t *incarnation, uint64_t *last_n, struct sn_diag *d)
 {
     bool empty = false;
-    int rc = connect(j, SQLITE_OPEN_CREATE, 2000, &j->writer, d);
+    int rc = make_private(j, d);
+    if (rc == 0) rc = connect(j, 2000, &j->writer, d);
     if (rc == 0) rc = check_schema(j, &empty, d);
     if (rc == 0)
         /* The log is written over, not cut, once it has this many pages: syncs need no metadata then. */
-        rc = execute(j, j->writer, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = FAST;"
-                     "PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -16384", "set it up", d);
+        rc = execute(j, j->writer,
+                     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = FAST;"
+                     "PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -16384",
+                     "set it up", d);
     if (rc == 0) rc = begin_incarnation(j, empty, incarnation, last_n, d);
     if (rc == 0) rc = sn_sql_prepare(j, j->writer, sn_sql_writes, SN_SQL_WRITES, j->write, d);
     if (rc == 0) sqlite3_busy_timeout(j->writer, WRITER_WAIT_MS);
@@ -175,15 +197,16 @@ static void close_journal(struct sn_journal **jp)
     *jp = NULL;
 }
 
-static int open_journal(const char *folder, struct sn_journal **out, uint64_t *incarnation, uint64_t *last_n,
-                        struct sn_diag *d)
+static int open_journal(const char *folder, struct sn_journal **out, uint64_t *incarnation,
+                        uint64_t *last_n, struct sn_diag *d)
 {
     struct sn_journal *j = sn_calloc(1, sizeof *j);
     if (j) j->path = sn_path_join(folder, "journal.db");
     int rc = j && j->path ? 0 : sn_fail(d, SN_ENOMEM, "%s/journal.db: no memory", folder);
     if (rc == 0) rc = open_writer(j, incarnation, last_n, d);
-    if (rc == 0) rc = connect(j, 0, READER_WAIT_MS, &j->reader, d);
-    if (rc == 0) rc = execute(j, j->reader, "PRAGMA query_only = 1; PRAGMA cache_size = -8192", "set it up", d);
+    if (rc == 0) rc = connect(j, READER_WAIT_MS, &j->reader, d);
+    if (rc == 0)
+        rc = execute(j, j->reader, "PRAGMA query_only = 1; PRAGMA cache_size = -8192", "set it up", d);
     if (rc == 0) rc = sn_sql_prepare(j, j->reader, sn_sql_reads, SN_SQL_READS, j->read, d);
     if (rc < 0) {
         close_journal(&j);

@@ -6,20 +6,23 @@
 
 #include <sqlite3.h>
 
-/* Columns that are numbers, then those that are texts, in the order of struct sn_record's fields here. */
-#define SN_SQL_NUMBERS "jobs.id, secret, state, task, priority, retries, keep_s, attempts, retried, deaths, alone, " \
-    "submitted_at, deadline_at, started_at, finished_at, purge_at, seq, bytes"
+/* Columns that are numbers, then those that are texts, in the order of the table. */
+#define SN_SQL_NUMBERS "jobs.id, secret, state, task, priority, retries, keep_s, attempts, retried, " \
+    "deaths, alone, submitted_at, deadline_at, started_at, finished_at, purge_at, seq, bytes"
 #define SN_SQL_TEXTS "tenant, share, tag, key, digest"
-enum { SN_SQL_N_NUMBERS = 18, SN_SQL_N_TEXTS = 5, SN_SQL_HEADER = SN_SQL_N_NUMBERS + SN_SQL_N_TEXTS, SN_SQL_RESULT };
+enum { SN_SQL_N_NUMBERS = 18, SN_SQL_N_TEXTS = 5, SN_SQL_HEADER = 23, SN_SQL_RESULT = 24 };
 
 enum sn_sql { /* the writer's statements */
-    SN_SQL_BEGIN, SN_SQL_COMMIT, SN_SQL_ROLLBACK, SN_SQL_INSERT, SN_SQL_PUT_HEADER, SN_SQL_PUT_MEDIUM,
-    SN_SQL_WANT, SN_SQL_UPDATE, SN_SQL_PUT_RESULT, SN_SQL_DROP_RESULT, SN_SQL_DELETE, SN_SQL_DROP_HEADER,
-    SN_SQL_FILES, SN_SQL_UNWANT, SN_SQL_DROP_FILE, SN_SQL_HAS_FILE, SN_SQL_DROP_MEDIA, SN_SQL_PURGE, SN_SQL_SET_META,
+    SN_SQL_BEGIN, SN_SQL_COMMIT, SN_SQL_ROLLBACK,
+    SN_SQL_INSERT, SN_SQL_PUT_HEADER, SN_SQL_PUT_MEDIUM, SN_SQL_WANT,
+    SN_SQL_UPDATE, SN_SQL_PUT_RESULT, SN_SQL_DROP_RESULT,
+    SN_SQL_DELETE, SN_SQL_DROP_HEADER, SN_SQL_FILES, SN_SQL_UNWANT, SN_SQL_DROP_FILE, SN_SQL_DROP_MEDIA,
+    SN_SQL_HAS_FILE, SN_SQL_PURGE, SN_SQL_SET_META,
     SN_SQL_WRITES,
 };
 enum { /* the reader's */
-    SN_SQL_GET, SN_SQL_MEDIA, SN_SQL_BY_KEY, SN_SQL_LIST, SN_SQL_LIST_TAG, SN_SQL_WANTS, SN_SQL_NEXT_PURGE, SN_SQL_READS,
+    SN_SQL_GET, SN_SQL_MEDIA, SN_SQL_BY_KEY, SN_SQL_LIST, SN_SQL_LIST_TAG, SN_SQL_WANTS, SN_SQL_NEXT_PURGE,
+    SN_SQL_READS,
 };
 
 struct sn_sql_file {
@@ -42,8 +45,8 @@ int sn_sql_fail(const struct sn_journal *j, sqlite3 *db, const char *doing, stru
 int sn_sql_step(const struct sn_journal *j, sqlite3_stmt *st, const char *doing, struct sn_diag *d);
 /* Steps to the end; the statement is reset. */
 int sn_sql_run(const struct sn_journal *j, sqlite3_stmt *st, const char *doing, struct sn_diag *d);
-int sn_sql_prepare(const struct sn_journal *j, sqlite3 *db, const char *const *texts, size_t n, sqlite3_stmt **out,
-                   struct sn_diag *d);
+int sn_sql_prepare(const struct sn_journal *j, sqlite3 *db, const char *const *texts, size_t n,
+                   sqlite3_stmt **out, struct sn_diag *d);
 extern const char *const sn_sql_writes[SN_SQL_WRITES], *const sn_sql_reads[SN_SQL_READS];
 
 int sn_sql_begin(struct sn_journal *j, struct sn_diag *d);

@@ -16,14 +16,16 @@ const char *const sn_sql_writes[SN_SQL_WRITES] = {
     [SN_SQL_PUT_HEADER] = "INSERT INTO headers VALUES (?, ?)",
     [SN_SQL_PUT_MEDIUM] = "INSERT INTO media VALUES (?,?,?,?,?,?,?,?,?,?,?)",
     [SN_SQL_WANT] = "INSERT INTO spool VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET wanted = wanted + 1",
-    [SN_SQL_UPDATE] = "UPDATE jobs SET state = ?2, attempts = ?3, retried = ?4, deaths = ?5, alone = ?6,"
-                      " deadline_at = ?7, started_at = ?8, finished_at = ?9, purge_at = ?10, seq = ?11 WHERE id = ?1",
+    [SN_SQL_UPDATE] =
+        "UPDATE jobs SET state = ?2, attempts = ?3, retried = ?4, deaths = ?5, alone = ?6,"
+        " deadline_at = ?7, started_at = ?8, finished_at = ?9, purge_at = ?10, seq = ?11 WHERE id = ?1",
     [SN_SQL_PUT_RESULT] = "INSERT OR REPLACE INTO results VALUES (?, ?)",
     [SN_SQL_DROP_RESULT] = "DELETE FROM results WHERE id = ?",
     [SN_SQL_DELETE] = "DELETE FROM jobs WHERE id = ? AND state >= 2 RETURNING tenant",
     [SN_SQL_DROP_HEADER] = "DELETE FROM headers WHERE id = ?",
     [SN_SQL_FILES] = "SELECT sha256 FROM media WHERE job = ? AND path IS NULL",
-    [SN_SQL_UNWANT] = "UPDATE spool SET wanted = wanted - 1 WHERE tenant = ? AND sha256 = ? RETURNING wanted",
+    [SN_SQL_UNWANT] =
+        "UPDATE spool SET wanted = wanted - 1 WHERE tenant = ? AND sha256 = ? RETURNING wanted",
     [SN_SQL_DROP_FILE] = "DELETE FROM spool WHERE tenant = ? AND sha256 = ?",
     [SN_SQL_HAS_FILE] = "SELECT 1 FROM spool WHERE tenant = ? AND sha256 = ?",
     [SN_SQL_DROP_MEDIA] = "DELETE FROM media WHERE job = ?",
@@ -91,14 +93,16 @@ static void bind_time_or_null(sqlite3_stmt *st, int i, int64_t at_ms)
 }
 
 /* A statement with one number. */
-static int run_for(struct sn_journal *j, enum sn_sql which, uint64_t n, const char *doing, struct sn_diag *d)
+static int run_for(struct sn_journal *j, enum sn_sql which, uint64_t n, const char *doing,
+                   struct sn_diag *d)
 {
     bind_number(j->write[which], 1, n);
     return sn_sql_run(j, j->write[which], doing, d);
 }
 
 /* A statement about a file. */
-static sqlite3_stmt *of_file(struct sn_journal *j, enum sn_sql which, const char *tenant, const struct sn_digest *sha256)
+static sqlite3_stmt *of_file(struct sn_journal *j, enum sn_sql which, const char *tenant,
+                             const struct sn_digest *sha256)
 {
     bind_text(j->write[which], 1, tenant);
     bind_digest(j->write[which], 2, sha256);
@@ -118,9 +122,11 @@ static int put_job(struct sn_journal *j, const struct sn_record *r, struct sn_di
 {
     sqlite3_stmt *st = j->write[SN_SQL_INSERT];
     const int64_t numbers[SN_SQL_N_NUMBERS] = {
-        (int64_t)r->id.n, (int64_t)r->id.tag, r->state, r->task, r->priority, r->retries, r->keep_s, r->attempts,
-        r->retried, r->deaths, r->alone, r->submitted_at_ms, r->deadline_at_ms, r->started_at_ms, r->finished_at_ms,
-        0 /* purge_at, below */, (int64_t)r->seq, (int64_t)r->bytes,
+        (int64_t)r->id.n,  (int64_t)r->id.tag, r->state,          r->task,
+        r->priority,       r->retries,         r->keep_s,         r->attempts,
+        r->retried,        r->deaths,          r->alone,          r->submitted_at_ms,
+        r->deadline_at_ms, r->started_at_ms,   r->finished_at_ms, 0 /* purge_at, below */,
+        (int64_t)r->seq,   (int64_t)r->bytes,
     };
     for (int i = 0; i < SN_SQL_N_NUMBERS; i++) sqlite3_bind_int64(st, i + 1, numbers[i]);
     bind_time_or_null(st, 16, r->purge_at_ms);
@@ -143,8 +149,8 @@ static int put_text(struct sn_journal *j, enum sn_sql which, uint64_t n, const v
     return sn_sql_run(j, j->write[which], "write a text", d);
 }
 
-static int put_medium(struct sn_journal *j, const struct sn_record *r, size_t i, const struct sn_record_medium *m,
-                      struct sn_diag *d)
+static int put_medium(struct sn_journal *j, const struct sn_record *r, size_t i,
+                      const struct sn_record_medium *m, struct sn_diag *d)
 {
     sqlite3_stmt *st = j->write[SN_SQL_PUT_MEDIUM];
     const uint64_t numbers[4] = {r->id.n, i, m->kind, m->from};
@@ -166,7 +172,8 @@ static int insert(struct sn_journal *j, const struct sn_op *op, struct sn_diag *
 {
     int rc = put_job(j, &op->record, d);
     if (rc == 0) rc = put_text(j, SN_SQL_PUT_HEADER, op->record.id.n, op->header, op->n_header, d);
-    for (size_t i = 0; rc == 0 && i < op->n_media; i++) rc = put_medium(j, &op->record, i, &op->media[i], d);
+    for (size_t i = 0; rc == 0 && i < op->n_media; i++)
+        rc = put_medium(j, &op->record, i, &op->media[i], d);
     if (rc == 0 && op->record.id.n > j->last_n) j->last_n = op->record.id.n;
     return rc;
 }
@@ -202,7 +209,8 @@ static int remember_unwanted(struct sn_journal *j, const char *tenant, const str
 }
 
 /* One job less that wants the file. */
-static int unwant(struct sn_journal *j, const char *tenant, const struct sn_digest *sha256, struct sn_diag *d)
+static int unwant(struct sn_journal *j, const char *tenant, const struct sn_digest *sha256,
+                  struct sn_diag *d)
 {
     sqlite3_stmt *st = of_file(j, SN_SQL_UNWANT, tenant, sha256);
     int rc = sn_sql_step(j, st, "forget a file", d);
@@ -265,7 +273,8 @@ static int purge(struct sn_journal *j, struct sn_op *op, struct sn_diag *d)
     sqlite3_bind_int64(st, 1, op->now_ms);
     bind_number(st, 2, sn_min(op->limit, PURGE_MAX));
     int rc;
-    while ((rc = sn_sql_step(j, st, "look for old jobs", d)) == 1) found[n++] = (uint64_t)sqlite3_column_int64(st, 0);
+    while ((rc = sn_sql_step(j, st, "look for old jobs", d)) == 1)
+        found[n++] = (uint64_t)sqlite3_column_int64(st, 0);
     for (size_t i = 0; rc == 0 && i < n; i++) rc = delete(j, found[i], d);
     op->n_purged = n;
     return rc;

@@ -1,6 +1,6 @@
-/* What happened to a job, and who watches it. Moments are kept in the order of their numbers, the texts of all
- * of them in one piece, so that any run of texts is one for a watcher that fell behind. A new attempt begins
- * from nothing: what was said before it is void. Past cfg.events_bytes the older half goes. */
+/* What happened to a job, and who watches it. Moments are kept in the order of their numbers, the texts of
+ * all of them in one piece, so that any run of texts is one for a watcher that fell behind. A new attempt
+ * begins from nothing: what was said before it is void. Past cfg.events_bytes the older half goes. */
 #include "config.h"
 #include "queue/core.h"
 
@@ -201,7 +201,8 @@ static void forget_half(struct sn_live *v)
 static struct sn_moment *add(struct sn_queue *q, struct sn_entry *e, enum sn_event_kind kind)
 {
     struct sn_live *v = e->live;
-    if (v->n_moments >= 4 && v->n_moments * sizeof *v->moments + v->text.len > q->cfg.events_bytes) forget_half(v);
+    if (v->n_moments >= 4 && v->n_moments * sizeof *v->moments + v->text.len > q->cfg.events_bytes)
+        forget_half(v);
     void *moments = v->moments;
     const bool grown = sn_grow(&moments, &v->cap, v->n_moments + 1, sizeof *v->moments);
     v->moments = moments;
@@ -322,8 +323,8 @@ static bool watch_final(struct sn_queue *q, struct sn_watch_handle *w, struct fi
     return true;
 }
 
-bool sn_queue_watch(struct sn_queue *q, const char *tenant, struct sn_job_id id, uint64_t after, sn_event_fn *fn,
-                    void *ctx, struct sn_watch_handle **out, struct sn_refusal *r)
+bool sn_queue_watch(struct sn_queue *q, const char *tenant, struct sn_job_id id, uint64_t after,
+                    sn_event_fn *fn, void *ctx, struct sn_watch_handle **out, struct sn_refusal *r)
 {
     struct sn_entry *e = sn_entry_find(q, id.n);
     struct sn_watch_handle *w = sn_calloc(1, sizeof *w);

@@ -34,7 +34,10 @@ int64_t sn_core_wall_ms(const struct sn_queue *q) { return q->cfg.now_ms(); }
 
 int64_t sn_core_steady_ms(void) { return (int64_t)(sn_clock_s() * 1e3); }
 
-int64_t sn_core_keeping_ms(const struct sn_queue *q) { return q->wall0_ms + sn_core_steady_ms() - q->steady0_ms; }
+int64_t sn_core_keeping_ms(const struct sn_queue *q)
+{
+    return q->wall0_ms + sn_core_steady_ms() - q->steady0_ms;
+}
 
 /* --- opening --- */
 
@@ -68,7 +71,8 @@ static int make_folder(struct sn_queue *q, struct sn_diag *d)
     const bool there = stat(q->folder, &st) == 0;
     const int rc = there ? 0 : sn_mkdirs(q->folder, d);
     if (rc < 0) return rc;
-    if ((!there && chmod(q->folder, 0700) != 0) || stat(q->folder, &st) != 0) return fail_errno(q, "make it", d);
+    if ((!there && chmod(q->folder, 0700) != 0) || stat(q->folder, &st) != 0)
+        return fail_errno(q, "make it", d);
     if (st.st_uid != geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH)))
         return sn_fail(d, SN_EINVAL, "queue folder %s: others may write there (mode %03o)", q->folder,
                        (unsigned)st.st_mode & 0777);
@@ -87,7 +91,8 @@ static int lock_folder(struct sn_queue *q, struct sn_diag *d)
         if (errno != EWOULDBLOCK) return fail_errno(q, "lock it", d);
         const ssize_t n = pread(q->lock_fd, pid, sizeof pid - 1, 0);
         pid[n > 0 ? strspn(pid, "0123456789") : 0] = '\0';
-        return sn_fail(d, SN_EFULL, "queue folder %s: another process has it (%s)", q->folder, pid[0] ? pid : "unknown");
+        return sn_fail(d, SN_EFULL, "queue folder %s: another process has it (%s)", q->folder,
+                       pid[0] ? pid : "unknown");
     }
     const int n = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
     /* For people only: a disk that is full is no reason not to start. */
@@ -126,7 +131,9 @@ static int open_parts(struct sn_queue *q, struct sn_diag *d)
         return sn_fail(d, SN_ENOMEM, "queue folder %s: no memory", q->folder);
     rc = sn_schedule_new(&q->schedule, d);
     if (rc == 0) rc = q->ops->open(q->folder, &q->journal, &q->incarnation, &q->last_n, d);
-    if (rc == 0) rc = sn_spool_open(&(struct sn_spool_cfg){.folder = q->folder, .event_fd = q->event_fd}, &q->spool, d);
+    if (rc == 0)
+        rc = sn_spool_open(&(struct sn_spool_cfg){.folder = q->folder, .event_fd = q->event_fd}, &q->spool,
+                           d);
     if (rc == 0) rc = sn_spool_sweep(q->spool, is_wanted, q, d);
     if (rc == 0) rc = sync_folder(q, d);
     return rc;
@@ -151,7 +158,8 @@ static bool load_job(void *ctx, const struct sn_journal_row *row)
 static int load_jobs(struct sn_queue *q, struct sn_diag *d)
 {
     struct loading l = {.q = q};
-    const struct sn_journal_filter f = {.states = 1U << SN_JOB_QUEUED | 1U << SN_JOB_RUNNING, .before = INT64_MAX};
+    const struct sn_journal_filter f = {.states = 1U << SN_JOB_QUEUED | 1U << SN_JOB_RUNNING,
+                                        .before = INT64_MAX};
     int rc = q->ops->list(q->journal, &f, load_job, &l, d);
     if (l.no_memory) rc = sn_fail(d, SN_ENOMEM, "queue folder %s: no memory for its jobs", q->folder);
     if (rc == 0) rc = q->ops->next_purge_ms(q->journal, &q->next_purge_ms, d);
@@ -174,8 +182,12 @@ int sn_queue_open(const struct sn_queue_cfg *cfg, struct sn_queue **out, struct 
     q->last_token = q->incarnation << 32;
     if (rc == 0) rc = load_jobs(q, d);
     if (rc == 0)
-        rc = sn_committer_new(&(struct sn_committer_cfg){.ops = q->ops, .journal = q->journal, .event_fd = q->event_fd,
-                                                         .unwanted = drop_file, .ctx = q}, &q->committer, d);
+        rc = sn_committer_new(&(struct sn_committer_cfg){.ops = q->ops,
+                                                         .journal = q->journal,
+                                                         .event_fd = q->event_fd,
+                                                         .unwanted = drop_file,
+                                                         .ctx = q},
+                              &q->committer, d);
     if (rc < 0) {
         sn_queue_close(&q);
         return rc;

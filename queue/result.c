@@ -32,10 +32,11 @@ char *sn_result_text(const struct sn_entry *e, const char *tag, json_t *body, si
     char id[SN_JOB_ID_TEXT], *text = NULL;
     sn_job_id_text(sn_entry_id(e), id);
     const bool whole = body && set(body, "job", json_string(id)) &&
-        set(body, "state", json_string(sn_job_state_name((enum sn_job_state)e->state))) &&
-        set(body, "task", json_string(sn_task_name((enum sn_task)e->task))) && set(body, "tag", json_string(tag)) &&
-        (!e->token || set(body, "attempt", json_integer((json_int_t)e->token))) &&
-        set(body, "attempts", json_integer(e->attempts)) && set_queue_ms(body, e);
+                       set(body, "state", json_string(sn_job_state_name((enum sn_job_state)e->state))) &&
+                       set(body, "task", json_string(sn_task_name((enum sn_task)e->task))) &&
+                       set(body, "tag", json_string(tag)) &&
+                       (!e->token || set(body, "attempt", json_integer((json_int_t)e->token))) &&
+                       set(body, "attempts", json_integer(e->attempts)) && set_queue_ms(body, e);
     /* Times and shares: 12 digits are more than they have, and 0.1 stays 0.1. */
     const size_t flags = JSON_COMPACT | JSON_REAL_PRECISION(12);
     if (whole) {

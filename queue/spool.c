@@ -1,10 +1,11 @@
-/* Threads take what waits in shares of equal size, write and sync each file under a temporary name, rename them
- * all, and then sync each folder once. That is done also when all files were there already: another thread may
- * have renamed one and not come to sync its folder.
+/* Threads take what waits in shares of equal size, write and sync each file under a temporary name, rename
+ * them all, and then sync each folder once. That is done also when all files were there already: another
+ * thread may have renamed one and not come to sync its folder.
  *
  * A pin is set before a file is looked for, and sn_spool_drop() removes nothing that is pinned, so what
- * was found stays. The journal's thread drops a file right after the commit that made it unwanted, before it
- * writes anything else: a job that wants it again is either pinned at that moment, or looks for it later. */
+ * was found stays. The journal's thread drops a file right after the commit that made it unwanted, before
+ * it writes anything else: a job that wants it again is either pinned at that moment, or looks for it
+ * later. */
 #define _GNU_SOURCE
 #include "config.h"
 #include "queue/spool.h"
@@ -55,7 +56,8 @@ struct sn_spool {
 static int fail_errno(const struct sn_spool *s, const char *doing, struct sn_diag *d)
 {
     const bool full = errno == ENOSPC || errno == EDQUOT;
-    return sn_fail(d, full ? SN_ELIMIT : SN_EIO, "spool %s: cannot %s: %s", s->folder, doing, strerror(errno));
+    return sn_fail(d, full ? SN_ELIMIT : SN_EIO, "spool %s: cannot %s: %s", s->folder, doing,
+                   strerror(errno));
 }
 
 /* --- names --- */
@@ -102,10 +104,7 @@ static bool tenant_of(const char *name, char tenant[NAME_BYTES])
 
 static bool digest_of(const char *name, struct sn_digest *out)
 {
-    if (strspn(name, "0123456789abcdef") != 64 || name[64]) return false;
-    for (size_t i = 0; i < sizeof out->b; i++)
-        out->b[i] = (uint8_t)(hex_value(name[2 * i]) << 4 | hex_value(name[2 * i + 1]));
-    return true;
+    return strspn(name, "0123456789abcdef") == 64 && !name[64] && sn_digest_parse(name, out);
 }
 
 /* --- pins: lock held --- */
@@ -161,7 +160,8 @@ void sn_spool_unpin(struct sn_spool *s, const char *tenant, const struct sn_dige
 static int open_tenant(struct sn_spool *s, const char *tenant, struct sn_diag *d)
 {
     char name[NAME_BYTES];
-    if (!folder_name(tenant, name)) return sn_fail(d, SN_EINVAL, "spool %s: a client's name is too long", s->folder);
+    if (!folder_name(tenant, name))
+        return sn_fail(d, SN_EINVAL, "spool %s: a client's name is too long", s->folder);
     const int fd = openat(s->fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0) return fd;
     if (errno == ENOENT) return sn_fail(d, SN_ENOENT, "nothing with this hash was sent");
@@ -230,7 +230,8 @@ static int digest_bytes(struct sn_spool_item *item, struct sn_diag *d)
 }
 
 /* Whole and synced under its name, whose entry in the folder is synced later. */
-static int place(struct sn_spool *s, int dir, const char *tenant, struct sn_spool_item *item, struct sn_diag *d)
+static int place(struct sn_spool *s, int dir, const char *tenant, struct sn_spool_item *item,
+                 struct sn_diag *d)
 {
     char name[65];
     uint64_t n;
@@ -285,7 +286,8 @@ static struct sn_spool_task *take(struct sn_spool *s)
     struct sn_spool_task *first = s->waiting, *last = first;
     const size_t share = (s->n_waiting + s->n_threads - 1) / s->n_threads;
     if (first) s->n_waiting--;
-    for (size_t n = 1; last && last->next && n < sn_min(share, TOGETHER_MAX); n++, s->n_waiting--) last = last->next;
+    for (size_t n = 1; last && last->next && n < sn_min(share, TOGETHER_MAX); n++, s->n_waiting--)
+        last = last->next;
     if (last) {
         s->waiting = last->next;
         last->next = NULL;
@@ -354,7 +356,8 @@ static int start_threads(struct sn_spool *s, unsigned n, struct sn_diag *d)
 static int open_folder(struct sn_spool *s, const char *folder, struct sn_diag *d)
 {
     s->folder = sn_path_join(folder, "spool");
-    if (!s->folder || !sn_table_init(&s->pins)) return sn_fail(d, SN_ENOMEM, "spool in %s: no memory", folder);
+    if (!s->folder || !sn_table_init(&s->pins))
+        return sn_fail(d, SN_ENOMEM, "spool in %s: no memory", folder);
     if (mkdir(s->folder, 0700) != 0 && errno != EEXIST) return fail_errno(s, "make it", d);
     s->fd = open(s->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return s->fd >= 0 && fsync(s->fd) == 0 ? 0 : fail_errno(s, "open it", d);
@@ -428,7 +431,8 @@ void sn_spool_drop(struct sn_spool *s, const char *tenant, const struct sn_diges
     close(dir);
 }
 
-char *sn_spool_find(struct sn_spool *s, const char *tenant, const struct sn_digest *sha256, bool *there, uint64_t *n)
+char *sn_spool_find(struct sn_spool *s, const char *tenant, const struct sn_digest *sha256, bool *there,
+                    uint64_t *n)
 {
     char folder[NAME_BYTES], name[65];
     struct sn_strbuf path = {0};
@@ -464,8 +468,7 @@ static bool ends_in_tmp(const char *name)
 }
 
 static int sweep_tenant(struct sn_spool *s, const char *folder, const char *tenant,
-                        int (*wants)(void *ctx, const char *tenant, const struct sn_digest *sha256), void *ctx,
-                        struct sn_diag *d)
+                        sn_spool_wants_fn *wants, void *ctx, struct sn_diag *d)
 {
     const int fd = openat(s->fd, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
@@ -487,8 +490,7 @@ static int sweep_tenant(struct sn_spool *s, const char *folder, const char *tena
     return 0;
 }
 
-int sn_spool_sweep(struct sn_spool *s, int (*wants)(void *ctx, const char *tenant, const struct sn_digest *sha256),
-                   void *ctx, struct sn_diag *d)
+int sn_spool_sweep(struct sn_spool *s, sn_spool_wants_fn *wants, void *ctx, struct sn_diag *d)
 {
     char tenant[NAME_BYTES];
     const int fd = openat(s->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -1,7 +1,7 @@
-/* From a submission to a job. Its media are hashed and synced by the spool's threads, then the journal's writes it
- * down, then it is a job: that order is what ACCEPTED promises. A key is looked for once the media are
- * known, for what was submitted under it is part of the question; of several submissions with one key that are under
- * way the later ones wait for what becomes of the first. */
+/* From a submission to a job. Its media are hashed and synced by the spool's threads, then the journal's
+ * writes it down, then it is a job: that order is what ACCEPTED promises. A key is looked for once the
+ * media are known, for what was submitted under it is part of the question; of several submissions with one
+ * key that are under way the later ones wait for what becomes of the first. */
 #define _GNU_SOURCE
 #include "config.h"
 #include "queue/core.h"
@@ -58,11 +58,13 @@ bool sn_core_has_room(struct sn_queue *q, const char *tenant, uint64_t bytes, st
     if (q->n_jobs >= q->cfg.jobs_max)
         return reject(r, "busy", sn_core_retry_after_ms(q), "the queue is full: too many jobs wait");
     if (q->bytes + bytes > q->cfg.bytes_max)
-        return reject(r, "busy", sn_core_retry_after_ms(q), "the queue is full: what waits has too many bytes");
+        return reject(r, "busy", sn_core_retry_after_ms(q),
+                      "the queue is full: what waits has too many bytes");
     if ((p ? p->n_jobs : 0) >= jobs_share)
         return reject(r, "quota", sn_core_retry_after_ms(q), "as many jobs of this client wait as may");
     if ((p ? p->bytes : 0) + bytes > bytes_share)
-        return reject(r, "quota", sn_core_retry_after_ms(q), "as many bytes of this client's jobs wait as may");
+        return reject(r, "quota", sn_core_retry_after_ms(q),
+                      "as many bytes of this client's jobs wait as may");
     return true;
 }
 
@@ -81,12 +83,14 @@ static bool has_disk(struct sn_queue *q, uint64_t bytes, struct sn_refusal *r)
     return true;
 }
 
-static bool may_come(struct sn_queue *q, const struct sn_submission *s, uint64_t bytes, struct sn_refusal *r)
+static bool may_come(struct sn_queue *q, const struct sn_submission *s, uint64_t bytes,
+                     struct sn_refusal *r)
 {
     if (q->draining) return reject(r, "draining", 1000, "the daemon is ending");
     if (s->job->deadline_at_ms && s->job->deadline_at_ms <= sn_core_wall_ms(q))
         return sn_refuse(r, "deadline_past", "deadline_at_ms", "the deadline has passed already");
-    if (q->n_unwritten >= UNWRITTEN_MAX || (q->n_unwritten && q->unwritten_bytes + bytes > UNWRITTEN_BYTES_MAX))
+    if (q->n_unwritten >= UNWRITTEN_MAX ||
+        (q->n_unwritten && q->unwritten_bytes + bytes > UNWRITTEN_BYTES_MAX))
         return reject(r, "busy", RETRY_MIN_MS, "more is submitted than the daemon's disk can take");
     return sn_core_has_room(q, s->tenant, bytes, r) && has_disk(q, bytes, r);
 }
@@ -145,7 +149,10 @@ static void become_job(struct pending *p)
 
 /* --- keys --- */
 
-static uint64_t key_hash(const struct sn_record *r) { return sn_hash_text(sn_hash_text(0, r->tenant), r->key); }
+static uint64_t key_hash(const struct sn_record *r)
+{
+    return sn_hash_text(sn_hash_text(0, r->tenant), r->key);
+}
 
 static struct pending *with_key(struct sn_queue *q, const struct sn_record *r)
 {
@@ -156,7 +163,8 @@ static struct pending *with_key(struct sn_queue *q, const struct sn_record *r)
     return NULL;
 }
 
-/* Over the header as it came, and its media: a file's contents, or which file it is and when it was changed. */
+/* Over the header as it came, and its media: a file's contents, or which file it is and when it was
+ * changed. */
 static int digest_submission(struct pending *p)
 {
     struct sn_sha256 *h = NULL;
@@ -203,7 +211,8 @@ static bool is_settled_by_key(struct pending *p)
         be_duplicate_of(p, k.id, k.state);
     } else {
         if (rc == 1)
-            sn_refuse(&r, "key_conflict", "key", "another job, with another header or other media, has this key");
+            sn_refuse(&r, "key_conflict", "key",
+                      "another job, with another header or other media, has this key");
         else
             reject(&r, "busy", RETRY_MIN_MS, "the journal cannot be read now");
         refuse(p, &r);
@@ -331,7 +340,8 @@ void sn_core_spooled(struct sn_queue *q, struct sn_spool_task *t)
     }
     if (t->rc == -SN_ENOENT) {
         snprintf(field, sizeof field, "media[%zu].sha256", t->n_items ? p->of_item[t->failed] : 0);
-        sn_refuse(&r, "unknown_hash", field, "nothing with this hash is kept of this client: send the bytes");
+        sn_refuse(&r, "unknown_hash", field,
+                  "nothing with this hash is kept of this client: send the bytes");
         refuse(p, &r);
     } else if (t->rc < 0 || (p->record.key && (t->rc = digest_submission(p)) < 0)) {
         refuse_for(p, t->rc);
@@ -372,14 +382,22 @@ static struct pending *new_pending(struct sn_queue *q, const struct sn_submissio
 {
     const struct sn_job *job = s->job;
     const size_t n = job->n_media; /* at most SN_JOB_MEDIA_MAX */
-    struct pending *p = sn_calloc(1, sizeof *p + n * (sizeof *p->media + sizeof *p->task.items + sizeof *p->of_item));
+    struct pending *p =
+        sn_calloc(1, sizeof *p + n * (sizeof *p->media + sizeof *p->task.items + sizeof *p->of_item));
     if (!p) return NULL;
     p->q = q;
     p->s = *s;
-    p->record = (struct sn_record){
-        .tenant = s->tenant, .share = job->share, .tag = job->tag, .key = s->estimate ? NULL : job->key,
-        .task = job->task, .priority = job->priority, .retries = s->estimate ? 0 : job->retries, .keep_s = job->keep_s,
-        .submitted_at_ms = sn_core_wall_ms(q), .bytes = bytes, .deadline_at_ms = job->deadline_at_ms};
+    p->record = (struct sn_record){.tenant = s->tenant,
+                                   .share = job->share,
+                                   .tag = job->tag,
+                                   .key = s->estimate ? NULL : job->key,
+                                   .task = job->task,
+                                   .priority = job->priority,
+                                   .retries = s->estimate ? 0 : job->retries,
+                                   .keep_s = job->keep_s,
+                                   .submitted_at_ms = sn_core_wall_ms(q),
+                                   .bytes = bytes,
+                                   .deadline_at_ms = job->deadline_at_ms};
     p->media = (struct sn_record_medium *)(p + 1);
     p->task.items = (struct sn_spool_item *)(p->media + n);
     p->of_item = (size_t *)(p->task.items + n);

@@ -1,5 +1,5 @@
-/* What goes to the journal, and what follows once it is there. A claim is not worth a sync: it goes along with
- * what is written next, if it is old enough that its attempt will probably not be over by then. */
+/* What goes to the journal, and what follows once it is there. A claim is not worth a sync: it goes along
+ * with what is written next, if it is old enough that its attempt will probably not be over by then. */
 #include "config.h"
 #include "queue/core.h"
 
@@ -50,10 +50,15 @@ static struct entry_op *new_entry_op(struct sn_queue *q, struct sn_entry *e)
 
 static void describe(const struct sn_entry *e, struct sn_op *op)
 {
-    op->record = (struct sn_record){
-        .id = sn_entry_id(e), .state = (enum sn_job_state)e->state, .attempts = e->attempts, .retried = e->retried,
-        .deaths = e->deaths, .alone = e->ticket.alone, .deadline_at_ms = e->deadline_at_ms,
-        .started_at_ms = e->started_at_ms, .seq = e->seq};
+    op->record = (struct sn_record){.id = sn_entry_id(e),
+                                    .state = (enum sn_job_state)e->state,
+                                    .attempts = e->attempts,
+                                    .retried = e->retried,
+                                    .deaths = e->deaths,
+                                    .alone = e->ticket.alone,
+                                    .deadline_at_ms = e->deadline_at_ms,
+                                    .started_at_ms = e->started_at_ms,
+                                    .seq = e->seq};
 }
 
 static void entry_written(void *ctx, struct sn_op *op)
@@ -118,7 +123,8 @@ static void end_written(void *ctx, struct sn_op *op)
     struct sn_entry *e = o->e;
     struct sn_refusal r;
     if (op->rc == 0 || op->rc == -SN_ENOENT) {
-        if (!q->next_purge_ms || op->record.purge_at_ms < q->next_purge_ms) q->next_purge_ms = op->record.purge_at_ms;
+        if (!q->next_purge_ms || op->record.purge_at_ms < q->next_purge_ms)
+            q->next_purge_ms = op->record.purge_at_ms;
         conclude(q, e, o->result, op->n_result);
     } else { /* only when the queue is being closed: it runs again */
         struct sn_entry left = *e;
@@ -162,7 +168,8 @@ static char *sketch_text(json_t *body, size_t *n)
     return text;
 }
 
-static char *text_of_end(struct sn_queue *q, const struct sn_entry *e, enum sn_job_state state, json_t *body, size_t *n)
+static char *text_of_end(struct sn_queue *q, const struct sn_entry *e, enum sn_job_state state,
+                         json_t *body, size_t *n)
 {
     if (e->sketch) return sketch_text(body, n);
     char *tag = tag_of(q, e);
@@ -225,7 +232,8 @@ void sn_core_unwant(struct sn_queue *q, const char *tenant, const struct sn_dige
     struct tidy_op *o = sn_calloc(1, sizeof *o + n);
     if (!o) return;
     memcpy(o->tenant, tenant, n);
-    o->op = (struct sn_op){.kind = SN_OP_UNWANT, .tenant = o->tenant, .sha256 = *sha256, .done = tidied, .ctx = o};
+    o->op = (struct sn_op){
+        .kind = SN_OP_UNWANT, .tenant = o->tenant, .sha256 = *sha256, .done = tidied, .ctx = o};
     post(q, &o->op);
 }
 
@@ -259,7 +267,8 @@ void sn_core_purge(struct sn_queue *q)
     struct tidy_op *o = sn_calloc(1, sizeof *o);
     if (!o) return;
     o->q = q;
-    o->op = (struct sn_op){.kind = SN_OP_PURGE, .now_ms = now, .limit = PURGE_AT_ONCE, .done = purged, .ctx = o};
+    o->op = (struct sn_op){
+        .kind = SN_OP_PURGE, .now_ms = now, .limit = PURGE_AT_ONCE, .done = purged, .ctx = o};
     q->purging = true;
     post(q, &o->op);
 }
@@ -268,7 +277,8 @@ void sn_core_write_incarnation(struct sn_queue *q)
 {
     struct tidy_op *o = sn_calloc(1, sizeof *o);
     if (!o) return; /* it is written when the next number is due */
-    o->op = (struct sn_op){.kind = SN_OP_INCARNATION, .incarnation = q->incarnation, .done = tidied, .ctx = o};
+    o->op =
+        (struct sn_op){.kind = SN_OP_INCARNATION, .incarnation = q->incarnation, .done = tidied, .ctx = o};
     post(q, &o->op);
 }
 
