@@ -27,6 +27,21 @@ static struct sn_file_id id_of(const struct stat *st)
         .changed_ns = (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec};
 }
 
+bool sn_file_id_equal(const struct sn_file_id *a, const struct sn_file_id *b)
+{
+    return a->device == b->device && a->inode == b->inode && a->size == b->size &&
+           a->modified_ns == b->modified_ns && a->changed_ns == b->changed_ns;
+}
+
+int sn_file_id_of(int fd, struct sn_file_id *out, struct sn_diag *d)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        return sn_fail(d, SN_EIO, "fstat: %s", strerror(errno));
+    *out = id_of(&st);
+    return 0;
+}
+
 int sn_map_open(const char *path, struct sn_map *out, struct sn_diag *d)
 {
     const int fd = open(path, O_RDONLY | O_CLOEXEC);

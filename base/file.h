@@ -15,6 +15,9 @@ struct sn_file_id {
     int64_t modified_ns, changed_ns; /* since 1970 */
 };
 
+bool sn_file_id_equal(const struct sn_file_id *a, const struct sn_file_id *b);
+int sn_file_id_of(int fd, struct sn_file_id *out, struct sn_diag *d);
+
 /* A file mapped read-only. */
 struct sn_map {
     const uint8_t *data; /* `size` bytes; NULL when size is 0 */

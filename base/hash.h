@@ -16,7 +16,8 @@ struct sn_digest {
 bool sn_digest_equal(const struct sn_digest *a, const struct sn_digest *b);
 bool sn_digest_known(const struct sn_digest *a);
 void sn_digest_hex(const struct sn_digest *a, char hex[65]); /* lower case, and a NUL */
-bool sn_digest_parse(const char *hex, struct sn_digest *out); /* 64 digits of either case; false: they are not */
+/* 64 digits, upper or lower case; false: that is not what it is. */
+bool sn_digest_parse(const char *hex, struct sn_digest *out);
 
 struct sn_sha256;
 int sn_sha256_new(struct sn_sha256 **out, struct sn_diag *d);

@@ -10,6 +10,7 @@ base_libbase_a_SOURCES = \
   base/prompt.c base/prompt.h \
   base/mem.c base/mem.h \
   base/pool.c base/pool.h \
-  base/strbuf.c base/strbuf.h
+  base/strbuf.c base/strbuf.h \
+  base/turn.c base/turn.h
 LIBBASE = base/libbase.a $(CRYPTO_LIBS)
 EXTRA_DIST += base/README.md

@@ -194,7 +194,7 @@ static int estimate_all(struct estimate *e, struct sn_diag *d)
         if (o->files[i].kind == CLI_PICTURE)
             rc = estimate_picture(e, o->files[i].path, d);
     if (rc == 0 && e->n_ctx && o->n_videos && !e->looked_at)
-        e->room = cli_video_room(e->n_ctx, e->n_tokens, o->n_videos);
+        e->room = sn_watch_room(e->n_ctx, e->n_tokens, o->n_videos);
     for (size_t i = 0; i < o->n_files && rc == 0; i++)
         if (o->files[i].kind != CLI_PICTURE)
             rc = (o->files[i].kind == CLI_SOUND ? estimate_sound : estimate_video)(e, o->files[i].path, d);

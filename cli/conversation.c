@@ -46,18 +46,6 @@ int cli_conversation_add(struct cli_conversation *c, const char *role, const cha
     return 0;
 }
 
-/* A video is one part, or one for each frame where these are pictures; its sound comes behind it. */
-static void add_parts(json_t *parts, const struct cli_pictures *media, enum cli_medium_kind kind, size_t i)
-{
-    const struct sn_watched *w = &media->watched[i];
-    const bool pictures = kind == CLI_PICTURE || w->plan.way == SN_WATCH_PICTURES;
-    const size_t n = kind == CLI_VIDEO ? sn_watched_n_media(w) : kind == CLI_PICTURE;
-    for (size_t k = 0; k < n; k++)
-        json_array_append_new(parts, json_pack("{s:s}", "type", pictures ? "image" : "video"));
-    if (media->heard[i].n_windows)
-        json_array_append_new(parts, json_pack("{s:s}", "type", "audio"));
-}
-
 int cli_conversation_add_seen(struct cli_conversation *c, const struct cli_pictures *media,
                               const struct cli_picture_opts *o, const char *text, size_t n, struct sn_diag *d)
 {
@@ -69,9 +57,17 @@ int cli_conversation_add_seen(struct cli_conversation *c, const struct cli_pictu
         json_decref(parts);
         return sn_fail(d, SN_EINVAL, "the user's message is not UTF-8 text");
     }
-    for (size_t i = 0; i < media->n; i++)
-        add_parts(parts, media, o->files[i].kind, i);
+    int rc = 0;
+    for (size_t i = 0; i < media->n && rc == 0; i++) {
+        const enum cli_medium_kind kind = o->files[i].kind;
+        rc = sn_chat_media_parts(parts, kind == CLI_PICTURE, kind == CLI_VIDEO ? &media->watched[i] : NULL,
+                                 media->heard[i].n_windows > 0, d);
+    }
     json_array_append_new(parts, json_pack("{s:s, s:o}", "type", "text", "text", said));
+    if (rc < 0) {
+        json_decref(parts);
+        return rc;
+    }
     json_t *message = json_pack("{s:s, s:o}", "role", "user", "content", parts);
     if (!message || json_array_append_new(c->messages, message) != 0)
         return sn_fail(d, SN_ENOMEM, "a message of %zu bytes", n);

@@ -24,6 +24,14 @@ cli_libcli_a_SOURCES = \
   cli/caption_watch.c cli/caption_watch.h \
   cli/caption_work.c \
   cli/cmd_ask.c \
+  cli/cmd_cancel.c \
+  cli/cmd_jobs.c \
+  cli/cmd_keygen.c \
+  cli/cmd_status.c \
+  cli/cmd_submit.c \
+  cli/cmd_top.c \
+  cli/cmd_wait.c \
+  cli/cmd_watch.c \
   cli/bench_media.c cli/bench_media.h \
   cli/cmd_bench.c \
   cli/cmd_caption.c \
@@ -45,6 +53,10 @@ cli_libcli_a_SOURCES = \
   cli/connect.c cli/connect.h \
   cli/conversation.c cli/conversation.h \
   cli/inspect.h cli/inspect_gguf.c cli/inspect_safetensors.c \
+  cli/job_each.c cli/job_each.h \
+  cli/job_follow.c cli/job_follow.h \
+  cli/job_header.c cli/job_header.h \
+  cli/job_print.c cli/job_print.h \
   cli/json.c cli/json.h \
   cli/machine.c cli/machine.h \
   cli/npy.c cli/npy.h \

@@ -157,20 +157,9 @@ int cli_picture_load(struct sn_sandbox *sandbox, const char *path, struct sn_ima
     return rc;
 }
 
-/* MODEL.gguf's own: MODEL.gguf, where that can see, or MODEL.mmproj.gguf. */
 static char *mmproj_path(const struct cli_picture_opts *o, const struct cli_session *s)
 {
-    struct sn_strbuf path = {0};
-    const size_t n = strlen(s->path), tail = strlen(".gguf");
-    if (o->mmproj || sn_tower_within(sn_llm_file(s->llm))) {
-        sn_strbuf_puts(&path, o->mmproj ? o->mmproj : s->path);
-    } else {
-        sn_strbuf_append(&path, s->path, n > tail && !strcmp(s->path + n - tail, ".gguf") ? n - tail : n);
-        sn_strbuf_puts(&path, ".mmproj.gguf");
-    }
-    char *taken = sn_strbuf_take(&path);
-    sn_strbuf_fini(&path);
-    return taken;
+    return o->mmproj ? sn_strdup(o->mmproj) : sn_tower_path(sn_llm_file(s->llm));
 }
 
 /* A model that does not hear reads, if that was asked for. */
@@ -296,7 +285,7 @@ static int plan_videos(const struct cli_picture_opts *o, const struct cli_sessio
 {
     const size_t n_ctx = sn_engine_n_ctx(s->engine);
     const bool bounded = o->n_videos && !looks(p);
-    const size_t room = bounded ? cli_video_room(n_ctx, p->n_tokens, o->n_videos) : 0;
+    const size_t room = bounded ? sn_watch_room(n_ctx, p->n_tokens, o->n_videos) : 0;
     int rc = 0;
     for (size_t i = 0; i < o->n_files && rc == 0; i++) {
         struct sn_watch_plan *plan = &p->watched[i].plan;

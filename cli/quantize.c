@@ -22,7 +22,7 @@ struct row_sums {
 
 struct tensor_job {
     const struct cli_quantize_item *item;
-    const volatile int *stop;
+    const atomic_bool *stop;
     size_t n_cols, row_bytes_in, row_bytes_out;
     uint8_t *out;
     struct row_sums *sums;  /* one per row */

@@ -6,6 +6,7 @@
 #include "base/diag.h"
 #include "model/gguf.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,7 +27,7 @@ struct cli_quantize_cfg {
     /* Called before each tensor (i of n) and, with name NULL, at the end; may be NULL. */
     void (*progress)(void *ctx, size_t i, size_t n, const char *name);
     void *progress_ctx;
-    const volatile int *stop; /* nonzero: give up with -SN_ECANCELLED; may be NULL */
+    const atomic_bool *stop; /* true: give up with -SN_ECANCELLED; may be NULL */
 };
 
 struct cli_quantize_item {

@@ -8,9 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A signal handler can reach nothing but a global; sig_atomic_t is int with every libc here. */
-static volatile int interrupted;
-const volatile int *const cli_interrupted = &interrupted;
+/* A signal handler can reach nothing but a global; lock-free atomics are safe there (C11, 7.14.1.1). */
+static atomic_bool interrupted;
+const atomic_bool *const cli_interrupted = &interrupted;
 
 bool cli_colours(FILE *f)
 {
@@ -27,7 +27,7 @@ void cli_begin_error(void)
 static void on_signal(int signal_number)
 {
     (void)signal_number;
-    interrupted = 1;
+    interrupted = true;
 }
 
 void cli_catch_interrupt(void)
@@ -41,7 +41,7 @@ void cli_catch_interrupt(void)
 
 void cli_forget_interrupt(void)
 {
-    interrupted = 0;
+    interrupted = false;
     cli_catch_interrupt();
 }
 

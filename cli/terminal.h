@@ -3,6 +3,7 @@
 /* The terminal: colours (only on one, and never with NO_COLOR set: no-color.org), Ctrl-C, and
  * whether the output arrived. */
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 
@@ -12,8 +13,8 @@ bool cli_colours(FILE *f);
 
 /* The first Ctrl-C (or SIGTERM) raises a flag, the second ends the process. */
 void cli_catch_interrupt(void);
-/* For sn_engine_step(); nonzero once interrupted. */
-extern const volatile int *const cli_interrupted;
+/* For sn_engine_step(); true once interrupted. */
+extern const atomic_bool *const cli_interrupted;
 /* Lowers the flag and catches the next one again. */
 void cli_forget_interrupt(void);
 

@@ -19,12 +19,6 @@ int cli_clip_open(struct sn_sandbox *sandbox, const char *path, struct sn_clip *
     return rc;
 }
 
-size_t cli_video_room(size_t n_ctx, size_t n_tokens, size_t n_videos)
-{
-    const size_t text = sn_min(n_ctx / 4, 1024);
-    return n_ctx > n_tokens + text ? sn_max((n_ctx - n_tokens - text) / n_videos, 1) : 1;
-}
-
 int cli_video_plan(const struct sn_vision_pre *pre, const char *path, const struct sn_clip *clip,
                    const struct cli_picture_opts *o, size_t room, struct sn_watch_plan *out,
                    struct sn_diag *d)

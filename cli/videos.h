@@ -7,9 +7,6 @@
 
 /* What the first frame of a file and its headers say. The sandbox must know videos. */
 int cli_clip_open(struct sn_sandbox *sandbox, const char *path, struct sn_clip *out, struct sn_diag *d);
-/* Tokens that each of n_videos may take: what n_tokens of pictures leave of the context, but for some room
- * to ask and answer in. */
-size_t cli_video_room(size_t n_ctx, size_t n_tokens, size_t n_videos);
 /* room 0: no bound. Errors name the file. */
 int cli_video_plan(const struct sn_vision_pre *pre, const char *path, const struct sn_clip *clip,
                    const struct cli_picture_opts *o, size_t room, struct sn_watch_plan *out,

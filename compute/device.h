@@ -7,9 +7,10 @@
  *
  * Every operation treats each row by itself and in a fixed order of additions, so a row's result
  * is the same bits whatever stands beside it, however many threads work, and on every ISA of a
- * device. One caller at a time per device. */
+ * device. One caller at a time per device: whoever has its turn (sn_device_take()). */
 
 #include "base/diag.h"
+#include "base/turn.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -120,6 +121,7 @@ struct sn_device_ops {
 
 struct sn_device {
     const struct sn_device_ops *ops;
+    struct sn_turn *turn; /* NULL: one thread uses it */
 };
 
 struct sn_device_cfg {
@@ -138,6 +140,27 @@ const char *sn_device_describe(const struct sn_device *dev);
 const char *sn_device_numerics(const struct sn_device *dev);
 /* Seconds spent in sn_attend() so far. */
 double sn_device_attention_s(const struct sn_device *dev);
+
+/* Of all matrices that it holds now. The caller has the turn. */
+size_t sn_device_weight_bytes(const struct sn_device *dev);
+
+/* --- whose turn it is ---
+ * Threads may share a device, each with engines, towers and projectors of its own: all that computes (a
+ * step, a picture's encoding, a projection, taking weights) takes the turn for itself, and passes it on
+ * between layers when others have waited as long as its own turn lasted. Whoever has many short things to
+ * compute may take it around all of them. */
+static inline void sn_device_take(struct sn_device *dev)
+{
+    if (dev->turn) sn_turn_take(dev->turn);
+}
+static inline void sn_device_give(struct sn_device *dev)
+{
+    if (dev->turn) sn_turn_give(dev->turn);
+}
+static inline void sn_device_pass(struct sn_device *dev)
+{
+    if (dev->turn) sn_turn_pass(dev->turn);
+}
 
 /* --- the operations, as functions --- */
 
@@ -158,7 +181,10 @@ static inline void sn_device_download(struct sn_device *dev, void *host, const v
 static inline int sn_device_reserve(struct sn_device *dev, size_t rows_max, size_t cols_max,
                                     struct sn_diag *d)
 {
-    return dev->ops->reserve(dev, rows_max, cols_max, d);
+    sn_device_take(dev);
+    const int rc = dev->ops->reserve(dev, rows_max, cols_max, d);
+    sn_device_give(dev);
+    return rc;
 }
 
 /* Takes a matrix of file blocks (n_out rows of n_in elements of enum sn_type `type`) into the
@@ -168,11 +194,16 @@ static inline int sn_weight_new(struct sn_device *dev, uint32_t type, const void
                                 size_t n_out, size_t n_in, struct sn_weight **out,
                                 struct sn_diag *d)
 {
-    return dev->ops->weight_new(dev, type, data, n_out, n_in, out, d);
+    sn_device_take(dev);
+    const int rc = dev->ops->weight_new(dev, type, data, n_out, n_in, out, d);
+    sn_device_give(dev);
+    return rc;
 }
 static inline void sn_weight_free(struct sn_device *dev, struct sn_weight *w)
 {
+    sn_device_take(dev);
     dev->ops->weight_free(dev, w); /* NULL is fine */
+    sn_device_give(dev);
 }
 
 /* Several products of the same x (n_x_rows, n_in) at once; the jobs' y do not overlap. */
@@ -249,9 +280,17 @@ static inline int sn_kv_new(struct sn_device *dev, enum sn_kv_type type,
                             const struct sn_kv_shape *layers, size_t n_layers, size_t n_pages,
                             struct sn_kv **out, struct sn_diag *d)
 {
-    return dev->ops->kv_new(dev, type, layers, n_layers, n_pages, out, d);
+    sn_device_take(dev);
+    const int rc = dev->ops->kv_new(dev, type, layers, n_layers, n_pages, out, d);
+    sn_device_give(dev);
+    return rc;
 }
-static inline void sn_kv_free(struct sn_device *dev, struct sn_kv *kv) { dev->ops->kv_free(dev, kv); }
+static inline void sn_kv_free(struct sn_device *dev, struct sn_kv *kv)
+{
+    sn_device_take(dev);
+    dev->ops->kv_free(dev, kv);
+    sn_device_give(dev);
+}
 static inline void sn_kv_copy_page(struct sn_device *dev, struct sn_kv *kv, int32_t dst, int32_t src)
 {
     dev->ops->kv_copy_page(dev, kv, dst, src);

@@ -146,7 +146,7 @@ static void hand_out(const struct pass *p, float *out)
 }
 
 static int run_window(const struct pass *p, const float *mel, size_t n_heard, float *out,
-                      const volatile int *stop, struct sn_diag *d)
+                      const atomic_bool *stop, struct sn_diag *d)
 {
     const struct sn_audio_hparams *h = &p->t->h;
     const size_t n_seen = sn_max(sn_min((n_heard + 1) / 2, h->n_positions), 1);
@@ -157,6 +157,7 @@ static int run_window(const struct pass *p, const float *mel, size_t n_heard, fl
     embed(p, mel);
     for (uint32_t il = 0; il < h->n_layers; il++) {
         if (stop && *stop) return sn_fail(d, SN_ECANCELLED, "audio: stopped at layer %u", il);
+        sn_device_pass(p->t->dev);
         run_layer(p, &p->t->w.layers[il]);
     }
     hand_out(p, out);
@@ -228,7 +229,7 @@ static int new_pass(struct sn_audio_tower *t, struct pass *p, struct sn_diag *d)
 }
 
 int sn_audio_encode(struct sn_audio_tower *t, const struct sn_audio_windows *in,
-                    struct sn_features *out, const volatile int *stop, struct sn_diag *d)
+                    struct sn_features *out, const atomic_bool *stop, struct sn_diag *d)
 {
     const size_t n_frames = sn_audio_tower_n_frames(t), n_rows = sn_audio_tower_n_rows(t);
     struct pass p;
@@ -239,10 +240,12 @@ int sn_audio_encode(struct sn_audio_tower *t, const struct sn_audio_windows *in,
         sn_features_fini(out);
         return rc;
     }
+    sn_device_take(t->dev);
     for (size_t i = 0; i < in->n_windows && rc == 0; i++)
         rc = run_window(&p, in->mel + i * t->h.n_mels * n_frames,
                         in->n_heard ? in->n_heard[i] : n_frames, out->x + i * n_rows * t->h.n_embd,
                         stop, d);
+    sn_device_give(t->dev);
     free_pass(&p);
     if (rc < 0) sn_features_fini(out);
     return rc;

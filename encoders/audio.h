@@ -8,6 +8,8 @@
 #include "base/media.h"
 #include "compute/device.h"
 
+#include <stdatomic.h>
+
 struct sn_gguf;
 struct sn_audio_tower;
 
@@ -33,6 +35,6 @@ struct sn_audio_windows {
 /* *out (the caller ends it) gets the rows of all windows, one after the other. A window's rows are the
  * same bits in whatever company it is run. Once *stop (may be NULL) is true: -SN_ECANCELLED. */
 int sn_audio_encode(struct sn_audio_tower *t, const struct sn_audio_windows *in,
-                    struct sn_features *out, const volatile int *stop, struct sn_diag *d);
+                    struct sn_features *out, const atomic_bool *stop, struct sn_diag *d);
 
 #endif

@@ -9,6 +9,8 @@
 #include "compute/device.h"
 #include "encoders/preprocess.h"
 
+#include <stdatomic.h>
+
 struct sn_gguf;
 struct sn_vision;
 
@@ -38,6 +40,6 @@ struct sn_views sn_vision_views(const struct sn_vision *v, const struct sn_visio
  * -SN_EUNSUPPORTED: a grid of patches that the tower has no positions for; views of two frames where
  * its patches span only one. */
 int sn_vision_encode(struct sn_vision *v, const struct sn_vision_pixels *in, struct sn_features *out,
-                     const volatile int *stop, struct sn_diag *d);
+                     const atomic_bool *stop, struct sn_diag *d);
 
 #endif

@@ -356,7 +356,7 @@ static void after_layer(const struct pass *p, uint32_t il, float *host, float *o
 }
 
 static int run_pass(const struct pass *views, const float *pixels, float *out,
-                    const volatile int *stop, struct sn_diag *d)
+                    const atomic_bool *stop, struct sn_diag *d)
 {
     struct pass p = *views;
     struct sn_vision *v = p.v;
@@ -368,6 +368,7 @@ static int run_pass(const struct pass *views, const float *pixels, float *out,
     for (uint32_t il = 0; il < v->h.n_layers && rc == 0; il++) {
         if (stop && *stop) rc = sn_fail(d, SN_ECANCELLED, "vision: stopped at layer %u", il);
         if (rc < 0) break;
+        sn_device_pass(v->dev);
         run_layer(&p, il);
         after_layer(&p, il, host, out);
     }
@@ -381,7 +382,7 @@ static int run_pass(const struct pass *views, const float *pixels, float *out,
 
 /* All views of one shape, from `pixels` on; *out goes on behind what they gave. */
 static int encode_alike(const struct pass *all, const float *pixels, float **out,
-                        const volatile int *stop, struct sn_diag *d)
+                        const atomic_bool *stop, struct sn_diag *d)
 {
     const size_t together = sn_max(ROWS_TOGETHER / all->grid->n_rows, 1);
     const size_t view_floats = all->n_frames * frame_floats(all);
@@ -409,7 +410,7 @@ static size_t count_alike(const struct sn_vision_plan *plan, size_t i)
 
 /* Views of one shape, and all of those that follow them. */
 static int encode_views(struct sn_vision *v, const struct sn_vision_pixels *in, float *out,
-                        const volatile int *stop, struct sn_diag *d)
+                        const atomic_bool *stop, struct sn_diag *d)
 {
     const size_t n_frames = sn_max(in->n_frames, 1);
     if (n_frames > 2 || (n_frames == 2 && !v->w.later.w))
@@ -431,7 +432,7 @@ static int encode_views(struct sn_vision *v, const struct sn_vision_pixels *in, 
 }
 
 static int encode_tiles(struct sn_vision *v, const struct sn_vision_pixels *in, float *out,
-                        const volatile int *stop, struct sn_diag *d)
+                        const atomic_bool *stop, struct sn_diag *d)
 {
     struct sn_vision_grid g;
     int rc = sn_vision_tiles_init(v, &in->plan, &g, d);
@@ -456,13 +457,15 @@ struct sn_views sn_vision_views(const struct sn_vision *v, const struct sn_visio
 }
 
 int sn_vision_encode(struct sn_vision *v, const struct sn_vision_pixels *in, struct sn_features *out,
-                     const volatile int *stop, struct sn_diag *d)
+                     const atomic_bool *stop, struct sn_diag *d)
 {
     const struct sn_views views = sn_vision_views(v, &in->plan);
     const size_t n_rows = sn_views_rows(&views);
     if (!sn_features_init(out, n_rows, width(v)))
         return sn_fail(d, SN_ENOMEM, "vision: %zu rows of %zu", n_rows, width(v));
+    sn_device_take(v->dev);
     const int rc = v->h.n_tiles ? encode_tiles(v, in, out->x, stop, d) : encode_views(v, in, out->x, stop, d);
+    sn_device_give(v->dev);
     if (rc < 0) sn_features_fini(out);
     return rc;
 }

@@ -220,16 +220,13 @@ static int check_in(const struct sn_projector *p, const struct sn_features *in,
     return 0;
 }
 
-int sn_projector_run(struct sn_projector *p, const struct sn_features *in, const struct sn_views *views,
-                     struct sn_features *out, struct sn_views *out_views, struct sn_diag *d)
+static int project(struct sn_projector *p, const struct sn_features *in, const struct sn_views *views,
+                   struct sn_features *out, struct sn_diag *d)
 {
     struct rows r = {0};
-    *out = (struct sn_features){0};
-    int rc = check_in(p, in, views, d);
-    if (rc == 0) rc = sn_projector_views(p, views, out_views, d);
-    if (rc == 0 && p->resampler) return sn_resampler_run(p->resampler, in, views, out, d);
+    if (p->resampler) return sn_resampler_run(p->resampler, in, views, out, d);
     /* one row more, of zeros, where something may be gathered from it */
-    if (rc == 0) rc = take_rows(p, in->n_rows + (p->gather != SN_GATHER_NONE), in->n_cols, &r, d);
+    int rc = take_rows(p, in->n_rows + (p->gather != SN_GATHER_NONE), in->n_cols, &r, d);
     if (rc < 0) return rc;
     sn_device_upload(p->dev, r.x, in->x, in->n_rows * in->n_cols * sizeof *in->x);
     rc = run_steps(p, views, &r, d);
@@ -237,6 +234,19 @@ int sn_projector_run(struct sn_projector *p, const struct sn_features *in, const
         rc = sn_fail(d, SN_ENOMEM, "fusion: %zu rows of %zu", r.n, r.n_cols);
     if (rc == 0) sn_device_download(p->dev, out->x, r.x, r.n * r.n_cols * sizeof *out->x);
     sn_device_release(p->dev, r.x);
+    return rc;
+}
+
+int sn_projector_run(struct sn_projector *p, const struct sn_features *in, const struct sn_views *views,
+                     struct sn_features *out, struct sn_views *out_views, struct sn_diag *d)
+{
+    *out = (struct sn_features){0};
+    int rc = check_in(p, in, views, d);
+    if (rc == 0) rc = sn_projector_views(p, views, out_views, d);
+    if (rc < 0) return rc;
+    sn_device_take(p->dev);
+    rc = project(p, in, views, out, d);
+    sn_device_give(p->dev);
     return rc;
 }
 

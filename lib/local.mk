@@ -1,12 +1,13 @@
 # libsensorium: everything but cli/, with the symbols of include/sensorium.h visible.
 include_HEADERS += include/sensorium.h
 noinst_LIBRARIES += lib/libapi.a
-lib_libapi_a_SOURCES = lib/sensorium.c
+lib_libapi_a_SOURCES = lib/api.c lib/api.h lib/client.c lib/sensorium.c
 lib_libapi_a_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
 
 # The major number changes when a program that was linked before would break.
 SN_SONAME = libsensorium.so.0
-SN_ARCHIVES = lib/libapi.a llm/libllm.a model/libmodel.a compute/libcompute.a $(LIBKERNELS) \
+# Of queue/ only the client's end is ever linked: the rest is the daemon's.
+SN_ARCHIVES = lib/libapi.a queue/libqueue.a llm/libllm.a model/libmodel.a compute/libcompute.a $(LIBKERNELS) \
   base/libbase.a
 libsensoriumdir = $(libdir)
 libsensorium_DATA = lib/libsensorium.a lib/libsensorium.so.$(PACKAGE_VERSION)
@@ -18,8 +19,8 @@ lib/libsensorium.a: $(SN_ARCHIVES)
 	  echo save; echo end; } | $(AR) -M && $(RANLIB) $@.tmp && mv -f $@.tmp $@
 lib/libsensorium.so.$(PACKAGE_VERSION): $(SN_ARCHIVES)
 	$(AM_V_CCLD)$(CC) -shared -Wl,-soname,$(SN_SONAME) $(SN_CFLAGS) $(CFLAGS) $(SN_LDFLAGS) \
-	  $(LDFLAGS) -o $@ -Wl,--whole-archive lib/libapi.a -Wl,--no-whole-archive $(LIBLLM) \
-	  $(LIBMODEL) $(LIBS)
+	  $(LDFLAGS) -o $@ -Wl,--whole-archive lib/libapi.a -Wl,--no-whole-archive queue/libqueue.a \
+	  $(LIBLLM) $(LIBMODEL) $(ZMQ_LIBS) $(LIBS)
 
 pkgconfigdir = $(libdir)/pkgconfig
 pkgconfig_DATA = lib/sensorium.pc

@@ -1,13 +1,12 @@
-/* The public interface over the inner ones. Structs from the caller are copied into one of ours as
- * far as their `size` says, so that a program built against an older header keeps working. */
+/* Models and tokens of the public interface, over the inner ones. */
 #include "config.h"
 #include "sensorium.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "compute/device.h"
+#include "lib/api.h"
 #include "llm/generate.h"
 #include "model/chat_open.h"
 #include "model/pull.h"
@@ -21,42 +20,6 @@ struct sensorium_model {
     struct sn_prefix *prefix;
     const struct sn_tokenizer *tokenizer;
 };
-
-static int status_of(enum sn_err code)
-{
-    switch (code) {
-    case SN_OK: return SENSORIUM_OK;
-    case SN_EINVAL: return SENSORIUM_INVALID;
-    case SN_ENOMEM: return SENSORIUM_NO_MEMORY;
-    case SN_EIO: return SENSORIUM_IO;
-    case SN_ENOENT: return SENSORIUM_NOT_FOUND;
-    case SN_EFORMAT: return SENSORIUM_FORMAT;
-    case SN_ELIMIT: return SENSORIUM_LIMIT;
-    case SN_EUNSUPPORTED: return SENSORIUM_UNSUPPORTED;
-    default: return SENSORIUM_OTHER;
-    }
-}
-
-/* The text to the caller; the status to return. */
-static int report(const struct sn_diag *d, char *error)
-{
-    if (error)
-        snprintf(error, SENSORIUM_ERROR_MAX, "%s", d->text);
-    return status_of(d->code);
-}
-
-/* *to (n bytes, zero) becomes what the caller knows of its struct. */
-static int take_options(void *to, size_t n, const void *from, struct sn_diag *d)
-{
-    size_t size;
-    if (!from)
-        return 0;
-    memcpy(&size, from, sizeof size); /* the first field */
-    if (size < sizeof size)
-        return sn_fail(d, SN_EINVAL, "options: size is %zu: set it to sizeof", size);
-    memcpy(to, from, sn_min(size, n));
-    return 0;
-}
 
 const char *sensorium_version(void)
 {
@@ -100,12 +63,12 @@ sensorium_model *sensorium_open(const char *model, const struct sensorium_open_o
     sn_diag_init(&d);
     struct sensorium_open_options o = {0};
     sensorium_model *m = sn_calloc(1, sizeof *m);
-    int rc = m ? take_options(&o, sizeof o, options, &d) : sn_fail(&d, SN_ENOMEM, "out of memory");
+    int rc = m ? sn_api_take_options(&o, sizeof o, options, &d) : sn_fail(&d, SN_ENOMEM, "out of memory");
     if (rc == 0)
         rc = open_model(m, model, &o, &d);
     if (rc == 0)
         return m;
-    report(&d, error);
+    sn_api_report(&d, error);
     sensorium_close(m);
     return NULL;
 }
@@ -173,10 +136,10 @@ long sensorium_generate(sensorium_model *m, const char *prompt,
     struct sensorium_generate_options o = {0};
     struct listener l = {fn, context};
     struct sn_answer a = {0};
-    int rc = take_options(&o, sizeof o, options, &d);
+    int rc = sn_api_take_options(&o, sizeof o, options, &d);
     if (rc == 0)
         rc = generate(m, prompt, &o, &l, &a, &d);
-    return rc < 0 ? report(&d, error) : (long)a.n_tokens;
+    return rc < 0 ? sn_api_report(&d, error) : (long)a.n_tokens;
 }
 
 /* --- tokens --- */
@@ -189,7 +152,7 @@ long sensorium_tokenize(const sensorium_model *m, const char *text, size_t n_byt
     struct sn_ids all = {0};
     const int rc = sn_tokenizer_encode(m->tokenizer, text, n_bytes, SN_TOK_SPECIAL | SN_TOK_BOS_EOS,
                                        &all, &d);
-    const long n = rc < 0 ? report(&d, error) : (long)all.n;
+    const long n = rc < 0 ? sn_api_report(&d, error) : (long)all.n;
     if (n > 0 && max > 0)
         memcpy(ids, all.v, sn_min(all.n, max) * sizeof *ids);
     sn_ids_fini(&all);
@@ -205,7 +168,7 @@ long sensorium_detokenize(const sensorium_model *m, const int32_t *ids, size_t n
     int rc = sn_tokenizer_decode(m->tokenizer, ids, n, false, &all, &d);
     if (rc == 0 && all.failed)
         rc = sn_fail(&d, SN_ENOMEM, "the text of %zu tokens", n);
-    const long n_bytes = rc < 0 ? report(&d, error) : (long)all.len;
+    const long n_bytes = rc < 0 ? sn_api_report(&d, error) : (long)all.len;
     if (n_bytes > 0 && max > 0)
         memcpy(text, all.data, sn_min(all.len, max));
     sn_strbuf_fini(&all);

@@ -131,10 +131,12 @@ int sn_memory_set(struct sn_engine *e, int32_t id, const float *rows, size_t n_r
     if (!m->rows[id]) m->rows[id] = sn_device_alloc(e->dev, m->rows_max * n_embd * sizeof *rows);
     if (!m->rows[id]) return sn_fail(d, SN_ENOMEM, "llm: a memory of %zu rows", m->rows_max);
     sn_device_upload(e->dev, m->rows[id], rows, n_rows * n_embd * sizeof *rows);
+    sn_device_take(e->dev);
     for (size_t r = 0, n; r < n_rows; r += n) {
         n = sn_min(e->rows_max, n_rows - r);
         remember(e, (size_t)id, r, n);
     }
+    sn_device_give(e->dev);
     m->n_rows[id] = n_rows;
     m->key[id] = (struct sn_digest){0};
     return 0;
@@ -349,7 +351,7 @@ bool sn_llm_cross_gates(const struct sn_llm *m, uint32_t layer, struct sn_cross_
 /* --- steps that are watched --- */
 
 int sn_engine_step_watched(struct sn_engine *e, const struct sn_chunk *chunk, float *logits,
-                           struct sn_cross_watch *w, const volatile int *stop, struct sn_diag *d)
+                           struct sn_cross_watch *w, const atomic_bool *stop, struct sn_diag *d)
 {
     const struct sn_hparams *h = &e->m->h;
     if (!sn_seq_is(e, chunk->seq) || !e->memories.kv || e->seqs[chunk->seq].memory < 0)

@@ -188,6 +188,32 @@ static int reserve(struct sn_engine *e, const struct widths *w, struct sn_diag *
     return rc;
 }
 
+/* A file of floats asks for exactness: halves would be its largest error by far. */
+static enum sn_kv_type kv_type_of(const struct sn_llm *m, enum sn_kv_type type)
+{
+    if (type != SN_KV_AUTO) return type;
+    return m->w.embd->type == SN_F32 ? SN_KV_F32 : SN_KV_I16;
+}
+
+/* (n_layers) what each keeps of a token; layers that attend to memories alone keep nothing. The caller
+ * frees it. */
+static struct sn_kv_shape *kv_shapes(const struct sn_hparams *h)
+{
+    struct sn_kv_shape *shapes = sn_calloc(h->n_layers, sizeof *shapes);
+    for (uint32_t i = 0; shapes && i < h->n_layers; i++)
+        shapes[i] = (struct sn_kv_shape){sn_layer_is_cross(h, i) ? 0 : h->layers[i].n_kv_heads, h->head_k,
+                                         h->head_v};
+    return shapes;
+}
+
+size_t sn_llm_page_bytes(const struct sn_llm *m, enum sn_kv_type type)
+{
+    struct sn_kv_shape *shapes = kv_shapes(&m->h);
+    const size_t n = shapes ? sn_kv_page_bytes(kv_type_of(m, type), shapes, m->h.n_layers) : 0;
+    sn_free(shapes);
+    return n;
+}
+
 static int new_cache(struct sn_engine *e, const struct sn_engine_cfg *cfg, struct sn_diag *d)
 {
     const struct sn_hparams *h = &e->m->h;
@@ -195,19 +221,13 @@ static int new_cache(struct sn_engine *e, const struct sn_engine_cfg *cfg, struc
     if (n_tokens > (size_t)INT32_MAX * SN_KV_PAGE)
         return sn_fail(d, SN_ELIMIT, "llm: a cache of %zu tokens", n_tokens);
     const size_t n_pages = (n_tokens + SN_KV_PAGE - 1) / SN_KV_PAGE;
-    struct sn_kv_shape *shapes = sn_calloc(h->n_layers, sizeof *shapes);
+    struct sn_kv_shape *shapes = kv_shapes(h);
     if (!shapes) return sn_fail(d, SN_ENOMEM, "llm: %u layers", h->n_layers);
-    for (uint32_t i = 0; i < h->n_layers; i++) /* layers that attend to memories alone keep nothing */
-        shapes[i] = (struct sn_kv_shape){sn_layer_is_cross(h, i) ? 0 : h->layers[i].n_kv_heads, h->head_k,
-                                         h->head_v};
-    /* a file of floats asks for exactness: halves would be its largest error by far */
-    const enum sn_kv_type by_weights = e->m->w.embd->type == SN_F32 ? SN_KV_F32 : SN_KV_I16;
-    const enum sn_kv_type type = cfg->kv_type == SN_KV_AUTO ? by_weights : cfg->kv_type;
-    e->kv_type = type;
+    e->kv_type = kv_type_of(e->m, cfg->kv_type);
     int rc = sn_pages_init(&e->pages, n_pages, d);
     if (rc == 0)
-        rc = sn_kv_new(e->dev, type, shapes, h->n_layers, n_pages, &e->kv, d);
-    e->kv_bytes = sn_kv_page_bytes(type, shapes, h->n_layers) * n_pages;
+        rc = sn_kv_new(e->dev, e->kv_type, shapes, h->n_layers, n_pages, &e->kv, d);
+    e->kv_bytes = sn_kv_page_bytes(e->kv_type, shapes, h->n_layers) * n_pages;
     e->pages_max = sn_min(n_pages, (e->n_ctx + (size_t)SN_KV_PAGE - 1) / SN_KV_PAGE);
     sn_free(shapes);
     return rc;

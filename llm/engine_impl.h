@@ -8,6 +8,8 @@
 #include "llm/pages.h"
 #include "llm/rope.h"
 
+#include <stdatomic.h>
+
 /* From token `from` on a token's position is its index plus `by`: after pictures, whose tokens share
  * positions. */
 struct sn_shift {
@@ -110,7 +112,7 @@ struct sn_engine {
 
 /* Embeddings, layers, logits of the rows in e->out: n of them to host memory at `logits`.
  * -SN_ECANCELLED when *stop came true. */
-int sn_forward(struct sn_engine *e, float *logits, const volatile int *stop, struct sn_diag *d);
+int sn_forward(struct sn_engine *e, float *logits, const atomic_bool *stop, struct sn_diag *d);
 
 /* RMS norm, or layer norm where the family has these (b: its bias). */
 void sn_norm_rows(struct sn_engine *e, float *y, const float *x, const float *w, const float *b,

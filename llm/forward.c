@@ -255,7 +255,7 @@ static void make_logits(struct sn_engine *e, float *logits)
     }
 }
 
-int sn_forward(struct sn_engine *e, float *logits, const volatile int *stop, struct sn_diag *d)
+int sn_forward(struct sn_engine *e, float *logits, const atomic_bool *stop, struct sn_diag *d)
 {
     const uint32_t n_layers = e->m->h.n_layers;
     int rc = embed(e, d);
@@ -263,6 +263,7 @@ int sn_forward(struct sn_engine *e, float *logits, const volatile int *stop, str
     make_angles(e);
     for (uint32_t il = 0; il < n_layers; il++) {
         if (stop && *stop) return sn_fail(d, SN_ECANCELLED, "llm: stopped at layer %u", il);
+        sn_device_pass(e->dev);
         const bool fewer = il + 1 == n_layers && e->out.n < e->all.n;
         rc = run_layer(e, il, fewer ? &e->out : &e->all, d);
         if (rc < 0) return rc;

@@ -2,20 +2,12 @@
 #define SN_LLM_GENERATE_H
 /* One answer: prompt in, tokens out. */
 
-#include "llm/llm.h"
-#include "llm/prefix.h"
-#include "llm/sampler.h"
+#include "llm/writer.h"
 
-/* A token as it came out; pointers are good during the call. */
-struct sn_generated {
-    int32_t id;
-    const char *text;             /* what became certain with it: whole characters, may be "" */
-    size_t n_text;
-    float logprob;
-    const struct sn_logprob *top; /* n_top alternatives, best first */
-    size_t n_top;
-};
-/* Nonzero ends the answer (SN_FINISH_CANCELLED). Same thread; must not touch the engine. */
+#include <stdatomic.h>
+
+/* Nonzero ends the answer (SN_FINISH_CANCELLED). Same thread; must not touch the engine. Pointers are good
+ * during the call. */
 typedef int sn_generated_fn(void *ctx, const struct sn_generated *token);
 
 struct sn_answer {
@@ -34,7 +26,7 @@ struct sn_generate {
     const struct sn_sampler_cfg *sampling;
     sn_generated_fn *fn;          /* may be NULL */
     void *ctx;
-    const volatile int *stop;     /* as in sn_engine_step() */
+    const atomic_bool *stop;     /* as in sn_engine_step() */
 };
 /* Runs what is not kept of the prompt, then draws tokens until the sampler or `fn` ends the answer, or the
  * context is full (SN_FINISH_LENGTH). The sequence it takes for that goes to `prefix` at the end. An empty

@@ -6,6 +6,7 @@
 #include "base/prompt.h"
 #include "compute/device.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -31,6 +32,8 @@ uint32_t sn_llm_n_layers(const struct sn_llm *m);
 const struct sn_tokenizer *sn_llm_tokenizer(const struct sn_llm *m); /* NULL: file has none */
 const struct sn_gguf *sn_llm_file(const struct sn_llm *m);
 struct sn_device *sn_llm_device(const struct sn_llm *m);
+/* Keys and values of SN_KV_PAGE tokens, as an engine would keep them; 0: memory ran out. */
+size_t sn_llm_page_bytes(const struct sn_llm *m, enum sn_kv_type type);
 
 /* --- an engine: a paged KV cache shared by many sequences, and a step that runs any mix of
  *     prompt chunks and single tokens of them. One thread at a time. --- */
@@ -85,7 +88,7 @@ struct sn_chunk sn_chunk_of(const struct sn_prompt *p, size_t first, int32_t seq
  * on how the prompt was cut. `stop`, if not NULL, is looked at between layers: once true the step ends
  * with -SN_ECANCELLED and appends nothing. */
 int sn_engine_step(struct sn_engine *e, const struct sn_chunk *chunks, size_t n_chunks,
-                   float *logits, const volatile int *stop, struct sn_diag *d);
+                   float *logits, const atomic_bool *stop, struct sn_diag *d);
 
 /* --- memories: what decoders with cross-attention look at. Sequences of a decoder with layers for that
  *     alone may look at none: these layers are passed over then. --- */
@@ -129,6 +132,6 @@ struct sn_cross_watch {
 };
 /* A step of one chunk, which wants all its logits, and the attention of those heads with it. */
 int sn_engine_step_watched(struct sn_engine *e, const struct sn_chunk *chunk, float *logits,
-                           struct sn_cross_watch *w, const volatile int *stop, struct sn_diag *d);
+                           struct sn_cross_watch *w, const atomic_bool *stop, struct sn_diag *d);
 
 #endif

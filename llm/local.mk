@@ -26,7 +26,8 @@ llm_libllm_a_SOURCES = \
   llm/whisper.c llm/whisper.h llm/whisper_impl.h \
   llm/whisper_decode.c \
   llm/whisper_follow.c \
-  llm/whisper_rules.c
+  llm/whisper_rules.c \
+  llm/writer.c llm/writer.h
 llm_libllm_a_CFLAGS = $(AM_CFLAGS) $(ZLIB_CFLAGS) -O3
 EXTRA_DIST += llm/README.md
 LIBLLM = llm/libllm.a $(LIBMODEL) $(ZLIB_LIBS)

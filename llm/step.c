@@ -213,7 +213,7 @@ static void next_piece(struct sn_engine *e, const struct sn_chunk *chunks, size_
 }
 
 static int run_pieces(struct sn_engine *e, const struct sn_chunk *chunks, size_t n_chunks,
-                      float *logits, const volatile int *stop, struct sn_diag *d)
+                      float *logits, const atomic_bool *stop, struct sn_diag *d)
 {
     struct cursor at = {0};
     while (at.chunk < n_chunks) {
@@ -252,8 +252,8 @@ struct sn_chunk sn_chunk_of(const struct sn_prompt *p, size_t first, int32_t seq
                              .n_spans = p->n_spans, .looks = p->looks, .n_looks = p->n_looks};
 }
 
-int sn_engine_step(struct sn_engine *e, const struct sn_chunk *chunks, size_t n_chunks,
-                   float *logits, const volatile int *stop, struct sn_diag *d)
+static int step(struct sn_engine *e, const struct sn_chunk *chunks, size_t n_chunks, float *logits,
+                const atomic_bool *stop, struct sn_diag *d)
 {
     size_t n_logits = 0;
     int rc = 0;
@@ -273,4 +273,13 @@ int sn_engine_step(struct sn_engine *e, const struct sn_chunk *chunks, size_t n_
     }
     for (size_t i = 0; i < n_chunks; i++) commit(e, &chunks[i]);
     return 0;
+}
+
+int sn_engine_step(struct sn_engine *e, const struct sn_chunk *chunks, size_t n_chunks,
+                   float *logits, const atomic_bool *stop, struct sn_diag *d)
+{
+    sn_device_take(e->dev);
+    const int rc = step(e, chunks, n_chunks, logits, stop, d);
+    sn_device_give(e->dev);
+    return rc;
 }

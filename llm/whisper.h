@@ -6,6 +6,8 @@
 
 #include "llm/llm.h"
 
+#include <stdatomic.h>
+
 struct sn_tokenizer;
 
 /* A model's special tokens and what they forbid; immutable, any thread. */
@@ -57,7 +59,7 @@ void sn_whisper_text_fini(struct sn_whisper_text *t);
 
 /* The language of what memory `memory` holds, and how sure that is. */
 int sn_whisper_detect(const struct sn_whisper *w, struct sn_engine *e, int32_t memory,
-                      int32_t *language, float *probability, const volatile int *stop,
+                      int32_t *language, float *probability, const atomic_bool *stop,
                       struct sn_diag *d);
 
 /* Decodes n windows. The same window gives the same text whatever others are with it. out (n) is
@@ -65,7 +67,7 @@ int sn_whisper_detect(const struct sn_whisper *w, struct sn_engine *e, int32_t m
 int sn_whisper_decode(const struct sn_whisper *w, struct sn_engine *e,
                       const struct sn_whisper_window *windows, size_t n,
                       const struct sn_whisper_cfg *cfg, struct sn_whisper_text *out,
-                      const volatile int *stop, struct sn_diag *d);
+                      const atomic_bool *stop, struct sn_diag *d);
 
 /* When what was said was said: token i of `tokens` (n, text only) from times[i] to times[i + 1],
  * seconds of the window, times (n + 1). By dynamic time warping over the attention of heads that are
@@ -79,7 +81,7 @@ struct sn_whisper_said {
 };
 int sn_whisper_follow(const struct sn_whisper *w, struct sn_engine *e,
                       const struct sn_whisper_window *window, const struct sn_whisper_cfg *cfg,
-                      const struct sn_whisper_said *said, float *times, const volatile int *stop,
+                      const struct sn_whisper_said *said, float *times, const atomic_bool *stop,
                       struct sn_diag *d);
 
 #endif

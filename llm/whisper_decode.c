@@ -33,7 +33,7 @@ struct round {
     const struct sn_whisper *w;
     struct sn_engine *e;
     const struct sn_whisper_cfg *cfg;
-    const volatile int *stop;
+    const atomic_bool *stop;
     struct sn_diag *d;
     float temperature;
     size_t max;              /* tokens of a run */
@@ -340,7 +340,7 @@ static int check_cfg(const struct sn_whisper_cfg *cfg, struct sn_diag *d)
 int sn_whisper_decode(const struct sn_whisper *w, struct sn_engine *e,
                       const struct sn_whisper_window *windows, size_t n,
                       const struct sn_whisper_cfg *cfg, struct sn_whisper_text *out,
-                      const volatile int *stop, struct sn_diag *d)
+                      const atomic_bool *stop, struct sn_diag *d)
 {
     const size_t most = sn_llm_n_ctx_train(w->m) / 2;
     const float *t = cfg->n_temperatures ? cfg->temperatures : default_temperatures;
@@ -371,7 +371,7 @@ void sn_whisper_text_fini(struct sn_whisper_text *t)
 /* --- language --- */
 
 int sn_whisper_detect(const struct sn_whisper *w, struct sn_engine *e, int32_t memory,
-                      int32_t *language, float *probability_out, const volatile int *stop,
+                      int32_t *language, float *probability_out, const atomic_bool *stop,
                       struct sn_diag *d)
 {
     if (!w->n_languages) {

@@ -147,7 +147,7 @@ static size_t begin_of(const struct sn_whisper *w, const struct sn_whisper_cfg *
 
 static int watch(const struct sn_whisper *w, struct sn_engine *e, int32_t memory,
                  const struct sn_whisper_said *said, const int32_t *tokens, struct follow *f,
-                 const volatile int *stop, struct sn_diag *d)
+                 const atomic_bool *stop, struct sn_diag *d)
 {
     float *logits = sn_malloc_array(f->n_tokens, w->n_vocab * sizeof *logits);
     struct sn_cross_watch at = {.heads = said->heads, .n_heads = said->n_heads, .weights = f->weights};
@@ -165,7 +165,7 @@ static int watch(const struct sn_whisper *w, struct sn_engine *e, int32_t memory
 
 int sn_whisper_follow(const struct sn_whisper *w, struct sn_engine *e,
                       const struct sn_whisper_window *window, const struct sn_whisper_cfg *cfg,
-                      const struct sn_whisper_said *said, float *times, const volatile int *stop,
+                      const struct sn_whisper_said *said, float *times, const atomic_bool *stop,
                       struct sn_diag *d)
 {
     int32_t *tokens = sn_malloc_array(said->n + BEGIN_MAX + 1, sizeof *tokens);

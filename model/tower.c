@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mem.h"
+#include "base/strbuf.h"
 #include "model/gguf.h"
 
 static const char *arch_key(const struct sn_gguf *g, const char *name, char out[SN_TOWER_KEY])
@@ -26,4 +28,15 @@ const char *sn_tower_key(const struct sn_gguf *g, const char *name, char out[SN_
     if (sn_tower_within(g)) return arch_key(g, name, out);
     snprintf(out, SN_TOWER_KEY, "clip.vision.%s", name);
     return out;
+}
+
+char *sn_tower_path(const struct sn_gguf *g)
+{
+    const char *model = sn_gguf_name(g);
+    const size_t n = strlen(model), tail = strlen(".gguf");
+    struct sn_strbuf path = {0};
+    if (sn_tower_within(g)) return sn_strdup(model);
+    sn_strbuf_append(&path, model, n > tail && !strcmp(model + n - tail, ".gguf") ? n - tail : n);
+    sn_strbuf_puts(&path, ".mmproj.gguf");
+    return sn_strbuf_take(&path);
 }

@@ -15,4 +15,8 @@ bool sn_tower_within(const struct sn_gguf *g);
 /* The full key of `name`, in `out`. */
 const char *sn_tower_key(const struct sn_gguf *g, const char *name, char out[SN_TOWER_KEY]);
 
+/* The file that sees and hears for the language model of this file: that one itself, where it can see, or
+ * NAME.mmproj.gguf beside NAME.gguf. The caller frees it; NULL when memory ran out. */
+char *sn_tower_path(const struct sn_gguf *g);
+
 #endif

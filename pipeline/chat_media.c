@@ -114,3 +114,15 @@ int sn_chat_media_fuse(const struct sn_chat_media *c, const json_t *messages, st
     sn_rendered_fini(&text);
     return done;
 }
+
+int sn_chat_media_parts(json_t *parts, bool picture, const struct sn_watched *w, bool sound,
+                        struct sn_diag *d)
+{
+    const bool pictures = picture || (w && w->plan.way == SN_WATCH_PICTURES);
+    const size_t n = w ? sn_watched_n_media(w) : picture;
+    bool ok = true;
+    for (size_t k = 0; k < n; k++)
+        ok &= json_array_append_new(parts, json_pack("{s:s}", "type", pictures ? "image" : "video")) == 0;
+    if (sound) ok &= json_array_append_new(parts, json_pack("{s:s}", "type", "audio")) == 0;
+    return ok ? 0 : sn_fail(d, SN_ENOMEM, "chat: messages with media");
+}

@@ -6,6 +6,7 @@
 
 #include "fusion/fuse.h"
 #include "model/chat.h"
+#include "pipeline/watch.h"
 
 struct sn_chat_media {
     const struct sn_chat *chat;
@@ -21,5 +22,10 @@ struct sn_chat_media {
  * never becomes a control token or a medium. sn_prompt_fini() ends *out. */
 int sn_chat_media_fuse(const struct sn_chat_media *c, const json_t *messages, struct sn_prompt *out,
                        struct sn_diag *d);
+
+/* Appends the parts that a medium is in a message: a picture, a video (or a picture for each frame, where
+ * these are media of their own), a recording; and the sound of a video behind it. `w`: of a video, else NULL. */
+int sn_chat_media_parts(json_t *parts, bool picture, const struct sn_watched *w, bool sound,
+                        struct sn_diag *d);
 
 #endif

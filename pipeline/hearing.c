@@ -130,6 +130,7 @@ void sn_hearing_free(struct sn_hearing **hp)
     *hp = NULL;
 }
 
+void sn_hearing_set_digest(struct sn_hearing *h, const struct sn_digest *digest) { h->origin.digest = *digest; }
 const struct sn_audio_tower *sn_hearing_tower(const struct sn_hearing *h) { return h->tower; }
 const struct sn_projector *sn_hearing_projector(const struct sn_hearing *h) { return h->projector; }
 
@@ -235,7 +236,7 @@ static void put_rows(struct sn_features *to, size_t *at, const struct sn_feature
 
 /* at: rows that out->encoded and out->rows hold already. */
 static int encode_window(struct sn_hearing *h, const struct sn_listened *l, size_t i, size_t at[2],
-                         struct sn_heard *out, const volatile int *stop, struct sn_diag *d)
+                         struct sn_heard *out, const atomic_bool *stop, struct sn_diag *d)
 {
     const struct sn_audio_windows window = {l->mel + i * l->n_mels * SN_MEL_FRAMES, 1, &l->n_heard[i]};
     const size_t n = rows_heard(h, l->n_heard[i]);
@@ -261,7 +262,7 @@ static int encode_window(struct sn_hearing *h, const struct sn_listened *l, size
 }
 
 static int encode_windows(struct sn_hearing *h, const struct sn_listened *l, struct sn_heard *out,
-                          const volatile int *stop, struct sn_diag *d)
+                          const atomic_bool *stop, struct sn_diag *d)
 {
     const size_t n_encoded = sn_views_rows(&out->encoded_views), n_rows = sn_views_rows(&out->views);
     size_t at[2] = {0};
@@ -289,7 +290,7 @@ static int recall(struct sn_hearing *h, const struct sn_listened *l, const struc
 }
 
 int sn_hearing_encode(struct sn_hearing *h, const struct sn_listened *l, const struct sn_recall *from,
-                      struct sn_heard *out, const volatile int *stop, struct sn_diag *d)
+                      struct sn_heard *out, const atomic_bool *stop, struct sn_diag *d)
 {
     size_t n_encoded = 0, n_rows;
     *out = (struct sn_heard){.n_windows = l->n_windows, .listen_s = l->listen_s,
@@ -310,7 +311,7 @@ int sn_hearing_encode(struct sn_hearing *h, const struct sn_listened *l, const s
 }
 
 int sn_hearing_hear(struct sn_hearing *h, const struct sn_sound_reader *in, const struct sn_recall *from,
-                    struct sn_heard *out, const volatile int *stop, struct sn_diag *d)
+                    struct sn_heard *out, const atomic_bool *stop, struct sn_diag *d)
 {
     struct sn_listened l;
     *out = (struct sn_heard){0};

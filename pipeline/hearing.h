@@ -10,6 +10,8 @@
 #include "pipeline/cutter.h"
 #include "pipeline/recall.h"
 
+#include <stdatomic.h>
+
 struct sn_gguf;
 struct sn_pool;
 struct sn_hearing;
@@ -28,6 +30,7 @@ int sn_hearing_plan(const struct sn_gguf *file, uint64_t n_samples, struct sn_he
 int sn_hearing_open(struct sn_device *dev, const char *path, struct sn_pool *pool,
                     struct sn_hearing **out, struct sn_diag *d);
 void sn_hearing_free(struct sn_hearing **hp);
+void sn_hearing_set_digest(struct sn_hearing *h, const struct sn_digest *digest); /* as sn_sight_set_digest() */
 const struct sn_audio_tower *sn_hearing_tower(const struct sn_hearing *h);
 const struct sn_projector *sn_hearing_projector(const struct sn_hearing *h);
 
@@ -68,9 +71,9 @@ int sn_hearing_rows(const struct sn_hearing *h, const struct sn_listened *l, siz
 /* The stages after it. `from` (may be NULL) is where the rows are looked for first, and kept. Once *stop
  * (may be NULL) is true: -SN_ECANCELLED. *out is zero on error. */
 int sn_hearing_encode(struct sn_hearing *h, const struct sn_listened *l, const struct sn_recall *from,
-                      struct sn_heard *out, const volatile int *stop, struct sn_diag *d);
+                      struct sn_heard *out, const atomic_bool *stop, struct sn_diag *d);
 /* All of it. */
 int sn_hearing_hear(struct sn_hearing *h, const struct sn_sound_reader *in, const struct sn_recall *from,
-                    struct sn_heard *out, const volatile int *stop, struct sn_diag *d);
+                    struct sn_heard *out, const atomic_bool *stop, struct sn_diag *d);
 
 #endif

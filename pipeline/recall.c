@@ -18,12 +18,6 @@ void sn_origin_fini(struct sn_origin *o)
     *o = (struct sn_origin){0};
 }
 
-static bool same_file(const struct sn_file_id *a, const struct sn_file_id *b)
-{
-    return a->device == b->device && a->inode == b->inode && a->size == b->size &&
-           a->modified_ns == b->modified_ns && a->changed_ns == b->changed_ns;
-}
-
 /* Opened once more, since a file that stays mapped would count as memory in use. */
 static int find_digest(struct sn_origin *o, struct sn_feature_cache *cache, struct sn_diag *d)
 {
@@ -31,7 +25,7 @@ static int find_digest(struct sn_origin *o, struct sn_feature_cache *cache, stru
     int rc = sn_gguf_open(o->path, &file, d);
     if (rc < 0) return rc;
     const struct sn_file_id now = sn_gguf_file_id(file);
-    if (!same_file(&now, &o->id))
+    if (!sn_file_id_equal(&now, &o->id))
         rc = sn_fail(d, SN_EHASH, "%s: it changed after it was opened", o->path);
     else
         rc = sn_feature_cache_digest(cache, file, &o->digest, d);

@@ -86,7 +86,7 @@ int sn_sight_prepare_planned(struct sn_sight *s, const struct sn_vision_pre *pre
 }
 
 int sn_sight_encode(struct sn_sight *s, const struct sn_vision_pixels *pixels, struct sn_seen *out,
-                    const volatile int *stop, struct sn_diag *d)
+                    const atomic_bool *stop, struct sn_diag *d)
 {
     *out = (struct sn_seen){.plan = pixels->plan,
                             .encoded_views = sn_vision_views(s->tower, &pixels->plan)};
@@ -120,37 +120,47 @@ static int recall(struct sn_sight *s, const struct sn_image *image, const struct
     return rc;
 }
 
-static int see_anew(struct sn_sight *s, const struct sn_image *image, const struct sn_vision_plan *plan,
-                    struct sn_seen *out, const volatile int *stop, struct sn_diag *d)
+int sn_sight_begin(struct sn_sight *s, const struct sn_image *image, size_t max_tokens,
+                   const struct sn_recall *from, struct sn_seen *out, struct sn_vision_pixels *pixels,
+                   struct sn_diag *d)
 {
-    struct sn_vision_pixels pixels;
-    const struct sn_digest key = out->key;
-    const double begun = sn_clock_s();
-    int rc = sn_vision_pre_run(sn_vision_prepares(s->tower), plan, image, s->pool, &pixels, d);
-    const double prepared = sn_clock_s();
-    if (rc == 0) rc = sn_sight_encode(s, &pixels, out, stop, d);
-    if (rc == 0) out->prepare_s = prepared - begun;
-    out->key = key;
-    sn_vision_pixels_fini(&pixels);
-    return rc;
-}
-
-int sn_sight_see(struct sn_sight *s, const struct sn_image *image, size_t max_tokens,
-                 const struct sn_recall *from, struct sn_seen *out, const volatile int *stop,
-                 struct sn_diag *d)
-{
+    const struct sn_vision_pre *pre = sn_vision_prepares(s->tower);
     struct sn_vision_plan plan;
     const double begun = sn_clock_s();
     *out = (struct sn_seen){0};
-    int rc = sn_vision_pre_plan(sn_vision_prepares(s->tower), image->width, image->height, max_tokens,
-                                &plan, d);
+    *pixels = (struct sn_vision_pixels){0};
+    int rc = sn_vision_pre_plan(pre, image->width, image->height, max_tokens, &plan, d);
     if (rc == 0 && s->projector) rc = recall(s, image, &plan, &from, out, d);
-    const double recalled = sn_clock_s();
-    if (rc == 0 && out->recalled == SN_RECALLED_NOT) {
-        rc = see_anew(s, image, &plan, out, stop, d);
-        if (rc == 0 && from && s->projector) sn_recall_keep(from, &out->key, &out->rows, &out->shared);
-    }
-    out->prepare_s += recalled - begun;
+    if (rc == 0 && out->recalled == SN_RECALLED_NOT)
+        rc = sn_vision_pre_run(pre, &plan, image, s->pool, pixels, d);
+    out->prepare_s = sn_clock_s() - begun;
     if (rc < 0) *out = (struct sn_seen){0};
     return rc;
 }
+
+int sn_sight_finish(struct sn_sight *s, struct sn_vision_pixels *pixels, const struct sn_recall *from,
+                    struct sn_seen *out, const atomic_bool *stop, struct sn_diag *d)
+{
+    if (out->recalled != SN_RECALLED_NOT) return 0;
+    const struct sn_digest key = out->key;
+    const double prepare_s = out->prepare_s;
+    const int rc = sn_sight_encode(s, pixels, out, stop, d);
+    sn_vision_pixels_fini(pixels);
+    if (rc < 0) return rc;
+    out->key = key;
+    out->prepare_s = prepare_s;
+    if (from && s->projector && sn_digest_known(&s->origin.digest))
+        sn_recall_keep(from, &out->key, &out->rows, &out->shared);
+    return 0;
+}
+
+int sn_sight_see(struct sn_sight *s, const struct sn_image *image, size_t max_tokens,
+                 const struct sn_recall *from, struct sn_seen *out, const atomic_bool *stop,
+                 struct sn_diag *d)
+{
+    struct sn_vision_pixels pixels;
+    const int rc = sn_sight_begin(s, image, max_tokens, from, out, &pixels, d);
+    return rc < 0 ? rc : sn_sight_finish(s, &pixels, from, out, stop, d);
+}
+
+void sn_sight_set_digest(struct sn_sight *s, const struct sn_digest *digest) { s->origin.digest = *digest; }

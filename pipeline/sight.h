@@ -10,6 +10,8 @@
 #include "fusion/projector.h"
 #include "pipeline/recall.h"
 
+#include <stdatomic.h>
+
 struct sn_pool;
 struct sn_sight;
 
@@ -41,8 +43,19 @@ void sn_seen_fini(struct sn_seen *s);
  * (towers that stand alone make none). Once *stop (may be NULL) is true: -SN_ECANCELLED. *out is zero on
  * error. */
 int sn_sight_see(struct sn_sight *s, const struct sn_image *image, size_t max_tokens,
-                 const struct sn_recall *from, struct sn_seen *out, const volatile int *stop,
+                 const struct sn_recall *from, struct sn_seen *out, const atomic_bool *stop,
                  struct sn_diag *d);
+/* The same in two halves, so that the next picture can be prepared while this one is encoded. The first may be
+ * called by any thread once the file's digest is known (sn_sight_set_digest()); it leaves *pixels empty where
+ * the rows were recalled. The second takes the pixels and ends them; *out is zero on error. */
+int sn_sight_begin(struct sn_sight *s, const struct sn_image *image, size_t max_tokens,
+                   const struct sn_recall *from, struct sn_seen *out, struct sn_vision_pixels *pixels,
+                   struct sn_diag *d);
+int sn_sight_finish(struct sn_sight *s, struct sn_vision_pixels *pixels, const struct sn_recall *from,
+                    struct sn_seen *out, const atomic_bool *stop, struct sn_diag *d);
+/* What the file's digest is, for those who know it; otherwise it is computed when first asked for. */
+void sn_sight_set_digest(struct sn_sight *s, const struct sn_digest *digest);
+
 /* The stage before, alone. sn_vision_pixels_fini() ends *out. */
 int sn_sight_prepare(struct sn_sight *s, const struct sn_image *image, size_t max_tokens,
                      struct sn_vision_pixels *out, struct sn_diag *d);
@@ -52,6 +65,6 @@ int sn_sight_prepare_planned(struct sn_sight *s, const struct sn_vision_pre *pre
                              struct sn_vision_pixels *out, struct sn_diag *d);
 /* The stages after it: out->plan is the pixels'. */
 int sn_sight_encode(struct sn_sight *s, const struct sn_vision_pixels *pixels, struct sn_seen *out,
-                    const volatile int *stop, struct sn_diag *d);
+                    const atomic_bool *stop, struct sn_diag *d);
 
 #endif

@@ -1,4 +1,4 @@
-/* The loop: a lane a recording. A batch takes windows from the lanes, first lane first, as many as are
+/* The loop: a lane a recording. A batch takes windows from the lanes, one of each and again, as many as are
  * decoded together; each is encoded and becomes a memory of the engine. What a window's text leaves
  * unsaid becomes a window again. Segments are kept in order of time and given out once nothing that is
  * still open can come before them. */
@@ -18,7 +18,9 @@ enum {
 };
 
 struct lane {
+    struct lane *next;
     struct sn_transcribe_job *job;
+    const struct sn_transcribe_cfg *cfg;
     struct sn_cutter *cutter;
     struct sn_window *left;  /* (n_left) what has to be heard again */
     size_t n_left, cap_left;
@@ -33,15 +35,13 @@ struct item {
     struct sn_whisper_text text;
 };
 
-struct loop {
+struct sn_transcription {
     struct sn_transcriber *t;
-    const struct sn_transcribe_cfg *cfg;
-    const volatile int *stop;
-    struct sn_diag *d;
-    struct lane *lanes;
-    size_t n_lanes;
+    struct lane *lanes;      /* in the order in which they came */
     struct item *items;      /* (n_together) */
     size_t n_items;
+    const atomic_bool *stop; /* of the step that is made, as is */
+    struct sn_diag *d;
 };
 
 /* --- transcripts --- */
@@ -89,7 +89,7 @@ static bool trim(char *s)
 
 static void close_lane(struct lane *l)
 {
-    l->job->out.seconds = (double)(l->cutter ? sn_cutter_heard(l->cutter) : 0) / SN_AUDIO_RATE;
+    if (l->cutter) l->job->out.seconds = (double)sn_cutter_heard(l->cutter) / SN_AUDIO_RATE;
     sn_cutter_free(&l->cutter);
     for (size_t i = 0; i < l->n_left; i++) sn_window_fini(&l->left[i]);
     sn_free(l->left);
@@ -142,41 +142,52 @@ static int take_again(struct lane *l, const struct sn_window *w, size_t used, st
 
 /* --- a batch: collecting --- */
 
-static void collect_from(struct loop *p, struct lane *l)
+/* Windows are decoded together when they are decoded alike. */
+static bool decodes_alike(const struct lane *a, const struct lane *b)
 {
-    while (p->n_items < p->t->n_together && !l->done) {
-        struct item *item = &p->items[p->n_items];
-        bool got = l->n_left > 0;
-        *item = (struct item){.lane = l};
-        if (got)
-            item->window = l->left[--l->n_left];
-        else {
-            struct sn_diag d;
-            const int rc = sn_cutter_next(l->cutter, &item->window, &got, &d);
-            if (rc < 0) {
-                fail_lane(l, rc, &d);
-                return;
-            }
-        }
-        if (!got) return;
-        p->n_items++;
-    }
+    const struct sn_whisper_cfg *x = &a->cfg->decode, *y = &b->cfg->decode;
+    return x->translate == y->translate && x->no_times == y->no_times && x->keep_symbols == y->keep_symbols &&
+           x->temperatures == y->temperatures && x->n_temperatures == y->n_temperatures &&
+           x->best_of == y->best_of && x->max_tokens == y->max_tokens &&
+           x->compression_max == y->compression_max && x->logprob_min == y->logprob_min &&
+           x->no_speech_min == y->no_speech_min && x->previous == y->previous && x->n_previous == y->n_previous;
 }
 
-static void collect(struct loop *p)
+/* The lane's next window, if it has one now. */
+static bool collect_one(struct sn_transcription *p, struct lane *l)
 {
-    size_t n_open = 0;
-    p->n_items = 0;
-    for (size_t i = 0; i < p->n_lanes && p->n_items < p->t->n_together; i++) {
-        if (p->lanes[i].done) continue;
-        if (++n_open > SN_TRANSCRIBE_OPEN) break;
-        collect_from(p, &p->lanes[i]);
+    struct item *item = &p->items[p->n_items];
+    bool got = l->n_left > 0;
+    *item = (struct item){.lane = l};
+    if (got) {
+        item->window = l->left[--l->n_left];
+    } else {
+        struct sn_diag d;
+        const int rc = sn_cutter_next(l->cutter, &item->window, &got, &d);
+        if (rc < 0) fail_lane(l, rc, &d);
+    }
+    p->n_items += got;
+    return got;
+}
+
+/* A window of each that is open, and again, so that a long recording does not keep short ones waiting. */
+static void collect(struct sn_transcription *p)
+{
+    bool any = true;
+    for (p->n_items = 0; any && p->n_items < p->t->n_together;) {
+        size_t n_open = 0;
+        any = false;
+        for (struct lane *l = p->lanes; l && p->n_items < p->t->n_together; l = l->next) {
+            if (l->done) continue;
+            if (++n_open > SN_TRANSCRIBE_OPEN) break;
+            if (!p->n_items || decodes_alike(l, p->items[0].lane)) any |= collect_one(p, l);
+        }
     }
 }
 
 /* --- a batch: encoding and decoding --- */
 
-static int encode(struct loop *p, size_t i)
+static int encode(struct sn_transcription *p, size_t i)
 {
     struct sn_transcriber *t = p->t;
     const struct sn_window *w = &p->items[i].window;
@@ -190,7 +201,7 @@ static int encode(struct loop *p, size_t i)
     return rc;
 }
 
-static int detect_language(struct loop *p, size_t i)
+static int detect_language(struct sn_transcription *p, size_t i)
 {
     struct lane *l = p->items[i].lane;
     struct sn_transcript *out = &l->job->out;
@@ -201,7 +212,7 @@ static int detect_language(struct loop *p, size_t i)
     return rc;
 }
 
-static int decode(struct loop *p)
+static int decode(struct sn_transcription *p)
 {
     struct sn_whisper_window *windows = sn_calloc(p->n_items, sizeof *windows);
     struct sn_whisper_text *texts = sn_calloc(p->n_items, sizeof *texts);
@@ -212,7 +223,7 @@ static int decode(struct loop *p)
         if (rc == 0) windows[i] = (struct sn_whisper_window){(int32_t)i, p->items[i].lane->language};
     }
     if (rc == 0)
-        rc = sn_whisper_decode(p->t->whisper, p->t->engine, windows, p->n_items, &p->cfg->decode, texts,
+        rc = sn_whisper_decode(p->t->whisper, p->t->engine, windows, p->n_items, &p->items[0].lane->cfg->decode, texts,
                                p->stop, p->d);
     for (size_t i = 0; i < p->n_items && rc == 0; i++) p->items[i].text = texts[i];
     sn_free(windows);
@@ -243,7 +254,7 @@ static int take_words(struct sn_segment *s, const struct sn_spoken *piece, doubl
     return 0;
 }
 
-static int put_piece(struct loop *p, const struct item *item, const struct sn_spoken *piece,
+static int put_piece(struct sn_transcription *p, const struct item *item, const struct sn_spoken *piece,
                      struct sn_timed_words *words)
 {
     const struct sn_whisper_text *text = &item->text;
@@ -262,7 +273,7 @@ static int put_piece(struct loop *p, const struct item *item, const struct sn_sp
     return rc;
 }
 
-static int take_item(struct loop *p, size_t i)
+static int take_item(struct sn_transcription *p, size_t i)
 {
     struct item *item = &p->items[i];
     struct lane *l = item->lane;
@@ -270,12 +281,12 @@ static int take_item(struct loop *p, size_t i)
     size_t used;
     struct sn_spoken *pieces = sn_malloc_array(item->text.n + 1, sizeof *pieces);
     if (!pieces) return sn_fail(p->d, SN_ENOMEM, "transcribe: %zu tokens", item->text.n);
-    const size_t n = sn_split_text(p->t->whisper, &item->text, item->window.n, p->cfg->decode.no_times,
+    const size_t n = sn_split_text(p->t->whisper, &item->text, item->window.n, l->cfg->decode.no_times,
                                    pieces, &used);
     int rc = 0;
-    if (n && p->cfg->words)
+    if (n && l->cfg->words)
         rc = sn_time_words(p->t, &(struct sn_whisper_window){(int32_t)i, l->language}, &item->text,
-                           &p->cfg->decode, item->window.n, &words, p->stop, p->d);
+                           &l->cfg->decode, item->window.n, &words, p->stop, p->d);
     for (size_t k = 0; k < n && rc == 0; k++) rc = put_piece(p, item, &pieces[k], &words);
     if (l->done) {
         /* its reading failed: what came before is what there is */
@@ -288,57 +299,75 @@ static int take_item(struct loop *p, size_t i)
     return rc;
 }
 
-static int run_batch(struct loop *p)
+/* What a batch that was stopped has of a lane is heard again. */
+static int take_back(struct item *item, struct sn_diag *d)
+{
+    struct lane *l = item->lane;
+    if (l->done) return 0;
+    if (!sn_grow((void **)&l->left, &l->cap_left, l->n_left + 1, sizeof *l->left))
+        return sn_fail(d, SN_ENOMEM, "transcribe: a window of %zu samples", item->window.n);
+    l->left[l->n_left++] = item->window;
+    item->window = (struct sn_window){0};
+    return 0;
+}
+
+static int run_batch(struct sn_transcription *p)
 {
     int rc = decode(p);
-    for (size_t i = 0; i < p->n_items && rc == 0; i++) rc = take_item(p, i);
+    size_t n_taken = 0;
+    for (; n_taken < p->n_items && rc == 0; n_taken += rc == 0) rc = take_item(p, n_taken);
+    for (size_t i = p->n_items; i-- > n_taken && rc == -SN_ECANCELLED;)
+        if (take_back(&p->items[i], p->d) < 0) rc = -SN_ENOMEM;
     for (size_t i = 0; i < p->n_items; i++) {
         sn_whisper_text_fini(&p->items[i].text);
         sn_window_fini(&p->items[i].window);
     }
+    p->n_items = 0;
     return rc;
 }
 
 /* --- the loop --- */
 
 /* Lanes that are at their end are closed; all give out what cannot change any more. */
-static void settle(struct loop *p)
+static void settle(struct sn_transcription *p)
 {
-    for (size_t i = 0; i < p->n_lanes; i++) {
-        struct lane *l = &p->lanes[i];
+    for (struct lane *l = p->lanes; l; l = l->next) {
         if (!l->done && !l->n_left && sn_cutter_ended(l->cutter)) close_lane(l);
         if (l->given) continue;
         give_out(l);
         l->given = l->done;
+        l->job->done = l->done;
     }
 }
 
-static bool all_done(const struct loop *p)
+static bool all_done(const struct sn_transcription *p)
 {
-    for (size_t i = 0; i < p->n_lanes; i++)
-        if (!p->lanes[i].done) return false;
+    for (const struct lane *l = p->lanes; l; l = l->next)
+        if (!l->done) return false;
     return true;
 }
 
-static int open_lanes(struct loop *p, struct sn_transcribe_job *jobs, size_t n_jobs)
+int sn_transcription_new(struct sn_transcriber *t, struct sn_transcription **out, struct sn_diag *d)
 {
-    const struct sn_transcribe_cfg *cfg = p->cfg;
-    p->lanes = sn_calloc(n_jobs, sizeof *p->lanes);
-    p->items = sn_calloc(p->t->n_together, sizeof *p->items);
-    int rc = p->lanes && p->items ? 0 : sn_fail(p->d, SN_ENOMEM, "transcribe: %zu recordings", n_jobs);
-    for (size_t i = 0; i < n_jobs && rc == 0; i++) {
-        struct lane *l = &p->lanes[p->n_lanes++];
-        l->job = &jobs[i];
-        l->job->rc = 0;
-        sn_diag_init(&l->job->diag);
-        l->language = cfg->language ? sn_whisper_language(p->t->whisper, cfg->language) : -1;
-        if (cfg->language) {
-            strncat(l->job->out.language, cfg->language, sizeof l->job->out.language - 1);
-            l->job->out.language_probability = 1;
-        }
-        rc = sn_cutter_new(&jobs[i].in, cfg->everything, &l->cutter, p->d);
+    struct sn_transcription *p = sn_calloc(1, sizeof *p);
+    if (p) p->items = sn_calloc(t->n_together, sizeof *p->items);
+    if (!p || !p->items) {
+        sn_free(p);
+        return sn_fail(d, SN_ENOMEM, "transcribe: %u windows", t->n_together);
     }
-    return rc;
+    p->t = t;
+    *out = p;
+    return 0;
+}
+
+void sn_transcription_free(struct sn_transcription **pp)
+{
+    struct sn_transcription *p = *pp;
+    if (!p) return;
+    while (p->lanes) sn_transcription_remove(p, p->lanes->job);
+    sn_free(p->items);
+    sn_free(p);
+    *pp = NULL;
 }
 
 static int check_cfg(const struct sn_transcriber *t, const struct sn_transcribe_cfg *cfg,
@@ -353,24 +382,73 @@ static int check_cfg(const struct sn_transcriber *t, const struct sn_transcribe_
     return 0;
 }
 
-int sn_transcribe(struct sn_transcriber *t, struct sn_transcribe_job *jobs, size_t n_jobs,
-                  const struct sn_transcribe_cfg *cfg, const volatile int *stop, struct sn_diag *d)
+static int open_lane(struct sn_transcription *p, struct lane *l, struct sn_diag *d)
 {
-    struct loop p = {.t = t, .cfg = cfg, .stop = stop, .d = d};
-    int rc = check_cfg(t, cfg, d);
-    if (rc == 0) rc = open_lanes(&p, jobs, n_jobs);
-    while (rc == 0) {
-        collect(&p);
-        const bool last = !p.n_items;
-        if (!last) rc = run_batch(&p);
-        if (rc == 0) settle(&p);
-        if (last && all_done(&p)) break;
+    struct sn_transcribe_job *job = l->job;
+    job->rc = 0;
+    job->done = false;
+    sn_diag_init(&job->diag);
+    l->language = l->cfg->language ? sn_whisper_language(p->t->whisper, l->cfg->language) : -1;
+    if (l->cfg->language) {
+        strncat(job->out.language, l->cfg->language, sizeof job->out.language - 1);
+        job->out.language_probability = 1;
     }
-    for (size_t i = 0; i < p.n_lanes; i++)
-        if (!p.lanes[i].done) close_lane(&p.lanes[i]);
-    sn_free(p.lanes);
-    sn_free(p.items);
-    return rc;
+    return sn_cutter_new(&job->in, l->cfg->everything, &l->cutter, d);
+}
+
+int sn_transcription_add(struct sn_transcription *p, struct sn_transcribe_job *job,
+                         const struct sn_transcribe_cfg *cfg, struct sn_diag *d)
+{
+    int rc = check_cfg(p->t, cfg, d);
+    struct lane *l = rc == 0 ? sn_calloc(1, sizeof *l) : NULL;
+    if (!l) return rc < 0 ? rc : sn_fail(d, SN_ENOMEM, "transcribe: no memory for a recording");
+    l->job = job;
+    l->cfg = cfg;
+    rc = open_lane(p, l, d);
+    if (rc < 0) {
+        sn_free(l);
+        return rc;
+    }
+    struct lane **at = &p->lanes;
+    while (*at) at = &(*at)->next;
+    *at = l;
+    return 0;
+}
+
+void sn_transcription_remove(struct sn_transcription *p, struct sn_transcribe_job *job)
+{
+    for (struct lane **at = &p->lanes; *at; at = &(*at)->next) {
+        struct lane *l = *at;
+        if (l->job != job) continue;
+        *at = l->next;
+        close_lane(l);
+        sn_free(l);
+        return;
+    }
+}
+
+int sn_transcription_step(struct sn_transcription *p, const atomic_bool *stop, struct sn_diag *d)
+{
+    int rc = 0;
+    p->stop = stop;
+    p->d = d;
+    collect(p);
+    if (p->n_items) rc = run_batch(p);
+    if (rc < 0) return rc;
+    settle(p);
+    return !all_done(p);
+}
+
+int sn_transcribe(struct sn_transcriber *t, struct sn_transcribe_job *jobs, size_t n_jobs,
+                  const struct sn_transcribe_cfg *cfg, const atomic_bool *stop, struct sn_diag *d)
+{
+    struct sn_transcription *p = NULL;
+    int rc = sn_transcription_new(t, &p, d), more = 1;
+    for (size_t i = 0; i < n_jobs && rc == 0; i++) rc = sn_transcription_add(p, &jobs[i], cfg, d);
+    if (rc == 0 && !n_jobs) rc = check_cfg(t, cfg, d);
+    while (rc == 0 && more > 0) more = sn_transcription_step(p, stop, d);
+    sn_transcription_free(&p);
+    return rc < 0 ? rc : more;
 }
 
 /* --- open, close --- */
@@ -494,3 +572,5 @@ bool sn_transcriber_knows(const struct sn_transcriber *t, const char *language)
     if (!sn_transcriber_is_multilingual(t)) return strcmp(language, "en") == 0;
     return sn_whisper_language(t->whisper, language) >= 0;
 }
+
+size_t sn_transcriber_kv_bytes(const struct sn_transcriber *t) { return sn_engine_kv_bytes(t->engine); }

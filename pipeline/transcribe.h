@@ -8,6 +8,7 @@
 #include "llm/whisper.h"
 #include "pipeline/cutter.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -48,6 +49,7 @@ struct sn_transcribe_job {
     struct sn_transcript out; /* zero before; the caller ends it with _fini() */
     int rc;                   /* how it went, and why */
     struct sn_diag diag;
+    bool done;                /* there is no more to come */
     /* Called as segments become final, in order; may be NULL. */
     void (*segment)(void *ctx, const struct sn_transcript *t, const struct sn_segment *s);
     /* Called between windows: seconds that are done; may be NULL. */
@@ -68,6 +70,22 @@ bool sn_transcriber_is_multilingual(const struct sn_transcriber *t);
 /* Runs all jobs. What fails one of them stands in it; < 0 is what ends them all: *stop (-SN_ECANCELLED),
  * memory, a configuration that the model cannot honour. */
 int sn_transcribe(struct sn_transcriber *t, struct sn_transcribe_job *jobs, size_t n_jobs,
-                  const struct sn_transcribe_cfg *cfg, const volatile int *stop, struct sn_diag *d);
+                  const struct sn_transcribe_cfg *cfg, const atomic_bool *stop, struct sn_diag *d);
+
+/* The same step by step, so that recordings join and leave between steps. */
+struct sn_transcription;
+int sn_transcription_new(struct sn_transcriber *t, struct sn_transcription **out, struct sn_diag *d);
+void sn_transcription_free(struct sn_transcription **tp); /* before the transcriber; its jobs leave */
+/* *job and *cfg stay where they are until the job is removed. Errors are of the configuration, or memory. */
+int sn_transcription_add(struct sn_transcription *x, struct sn_transcribe_job *job,
+                         const struct sn_transcribe_cfg *cfg, struct sn_diag *d);
+/* What it has is in job->out; nothing more is read of it. */
+void sn_transcription_remove(struct sn_transcription *x, struct sn_transcribe_job *job);
+/* A batch of windows. 1: there is more to do; 0: all jobs are done. -SN_ECANCELLED: *stop was true; the next
+ * step hears these windows again. */
+int sn_transcription_step(struct sn_transcription *x, const atomic_bool *stop, struct sn_diag *d);
+
+/* Keys and values of what is decoded at once, of encoder and decoder. */
+size_t sn_transcriber_kv_bytes(const struct sn_transcriber *t);
 
 #endif

@@ -5,6 +5,8 @@
 #include "encoders/audio.h"
 #include "pipeline/transcribe.h"
 
+#include <stdatomic.h>
+
 struct sn_mel;
 struct sn_tokenizer;
 
@@ -45,7 +47,7 @@ struct sn_timed_words {
 };
 int sn_time_words(struct sn_transcriber *t, const struct sn_whisper_window *window,
                   const struct sn_whisper_text *text, const struct sn_whisper_cfg *cfg,
-                  size_t n_samples, struct sn_timed_words *out, const volatile int *stop,
+                  size_t n_samples, struct sn_timed_words *out, const atomic_bool *stop,
                   struct sn_diag *d);
 void sn_timed_words_fini(struct sn_timed_words *w);
 

@@ -208,7 +208,7 @@ static bool writes_spaces(const struct sn_transcriber *t, int32_t language)
 
 int sn_time_words(struct sn_transcriber *t, const struct sn_whisper_window *window,
                   const struct sn_whisper_text *text, const struct sn_whisper_cfg *cfg,
-                  size_t n_samples, struct sn_timed_words *out, const volatile int *stop,
+                  size_t n_samples, struct sn_timed_words *out, const atomic_bool *stop,
                   struct sn_diag *d)
 {
     enum { PER_ROW = 320 /* samples */ };

@@ -15,7 +15,7 @@ struct watching {
     struct sn_video *video;
     enum sn_watch_stage stage;
     struct sn_watched *out;
-    const volatile int *stop;
+    const atomic_bool *stop;
     struct sn_diag *d;
     struct sn_image image;
     struct sn_vision_pixels view; /* `held` frames of it are there */
@@ -168,6 +168,16 @@ static int finish_view(struct watching *w)
     return rc;
 }
 
+/* What breaks off is what was there before, where that is wanted. */
+static int after_last(struct watching *w, int rc)
+{
+    const bool some = w->n_frames > 0, stopped = rc == -SN_ECANCELLED || rc == -SN_ENOMEM;
+    if (rc == 0 || stopped || !w->ended || !some || !w->plan->take_part) return rc;
+    w->out->broke_off = true;
+    if (w->d) sn_diag_init(w->d);
+    return 0;
+}
+
 static int watch(struct watching *w)
 {
     double seconds;
@@ -176,9 +186,11 @@ static int watch(struct watching *w)
         if (w->stop && *w->stop) return sn_fail(w->d, SN_ECANCELLED, "video: stopped at frame %u", w->n_frames);
         if (!w->held) rc = keep_time(w, seconds);
         if (rc == 0) rc = prepare(w);
+        w->out->end = seconds;
         if (rc == 0 && w->held == view_frames(w)) rc = finish_view(w);
         if (rc == 0) rc = next_frame(w, &seconds);
     }
+    rc = after_last(w, rc);
     return rc == 0 && w->held ? finish_view(w) : rc;
 }
 
@@ -208,7 +220,7 @@ static int make_keys(struct watching *w)
 }
 
 int sn_watch(struct sn_sight *s, const struct sn_watch_plan *plan, struct sn_video *video,
-             enum sn_watch_stage stage, struct sn_watched *out, const volatile int *stop,
+             enum sn_watch_stage stage, struct sn_watched *out, const atomic_bool *stop,
              struct sn_diag *d)
 {
     struct watching w = {.sight = s, .plan = plan, .video = video, .stage = stage, .out = out,
@@ -219,6 +231,26 @@ int sn_watch(struct sn_sight *s, const struct sn_watch_plan *plan, struct sn_vid
     sn_image_fini(&w.image);
     if (rc == 0) {
         say_what_was_there(&w);
+        rc = make_keys(&w);
+    }
+    if (rc < 0) sn_watched_fini(out);
+    return rc;
+}
+
+int sn_watch_foresee(const struct sn_sight *s, const struct sn_watch_plan *plan, struct sn_watched *out,
+                     struct sn_diag *d)
+{
+    const struct sn_views views = sn_vision_views(sn_sight_tower(s), &plan->frame);
+    struct watching w = {.plan = plan, .out = out, .n_frames = plan->n_frames, .n_views = plan->n_views, .d = d};
+    *out = (struct sn_watched){.plan = *plan};
+    int rc = sn_projector_views(sn_sight_projector(s), &views, &out->view, d);
+    out->at = sn_calloc(plan->n_views, sizeof *out->at);
+    if (rc == 0 && !out->at) rc = sn_fail(d, SN_ENOMEM, "video: times of %zu views", plan->n_views);
+    for (size_t i = 0; i < plan->n_views && rc == 0; i++)
+        out->at[i] = plan->begin + plan->span * (double)i / (double)plan->n_views;
+    if (rc == 0) {
+        say_what_was_there(&w);
+        out->plan.n_tokens = plan->n_tokens;
         rc = make_keys(&w);
     }
     if (rc < 0) sn_watched_fini(out);
@@ -238,7 +270,7 @@ struct sn_medium sn_watched_medium(const struct sn_watched *w, const char *kind,
     struct sn_medium m = {.kind = kind, .rows = w->rows.x, .key = &w->keys[i], .goes_on = i > 0};
     if (w->plan.way == SN_WATCH_PICTURES) {
         m.views = w->view;
-        m.rows += i * sn_views_rows(&w->view) * w->rows.n_cols;
+        if (m.rows) m.rows += i * sn_views_rows(&w->view) * w->rows.n_cols;
     } else {
         m.views = (struct sn_views){.rows = (uint32_t)w->plan.n_views, .cols = 1, .tile = grid};
         m.moments = &w->moments;

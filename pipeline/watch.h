@@ -14,6 +14,8 @@
 #include "media/video.h"
 #include "pipeline/sight.h"
 
+#include <stdatomic.h>
+
 /* What is known of a video before it is watched. */
 struct sn_clip {
     double seconds, fps;    /* as whole frames at an even rate have it */
@@ -49,12 +51,16 @@ struct sn_watch_plan {
     struct sn_vision_plan frame;
     size_t n_views, n_tokens;  /* of the whole video; tokens without the text between frames */
     bool fewer, smaller;       /* frames; than they would be if there was more room */
+    bool take_part;            /* the caller's: a video that breaks off is what came before; else an error */
 };
 /* What does not fit into the room is made to: first by fewer frames, down to four (of which none was
  * asked for), then by smaller ones, then by still fewer. -SN_ELIMIT: that is not enough, or not allowed, with
  * the numbers. -SN_EINVAL: frames that the video does not have, or a number that the model cannot take. */
 int sn_watch_plan(const struct sn_vision_pre *pre, const struct sn_clip *clip,
                   const struct sn_watch_cfg *cfg, struct sn_watch_plan *out, struct sn_diag *d);
+/* Tokens that each of n_videos may take: what n_tokens of pictures leave of the context, but for some room
+ * to ask and answer in. */
+size_t sn_watch_room(size_t n_ctx, size_t n_tokens, size_t n_videos);
 /* For sn_video_open(); cfg's limits and `cancel` stay. */
 void sn_watch_plan_cfg(const struct sn_watch_plan *p, struct sn_video_cfg *cfg);
 
@@ -69,6 +75,8 @@ struct sn_watched {
     struct sn_moments moments;
     struct sn_digest *keys;     /* (sn_watched_n_media()) each like no other: for struct sn_medium */
     double decode_s, prepare_s, encode_s, project_s;
+    bool broke_off;             /* after `end` seconds: there was more that could not be decoded */
+    double end;
 };
 void sn_watched_fini(struct sn_watched *w);
 
@@ -77,8 +85,12 @@ enum sn_watch_stage { SN_WATCH_ROWS, SN_WATCH_PIXELS, SN_WATCH_ENCODED }; /* wha
 /* `video` was opened with sn_watch_plan_cfg(). Once *stop (may be NULL) is true: -SN_ECANCELLED. *out is
  * zero on error. */
 int sn_watch(struct sn_sight *s, const struct sn_watch_plan *plan, struct sn_video *video,
-             enum sn_watch_stage stage, struct sn_watched *out, const volatile int *stop,
+             enum sn_watch_stage stage, struct sn_watched *out, const atomic_bool *stop,
              struct sn_diag *d);
+
+/* What it will be, without rows: for estimates. */
+int sn_watch_foresee(const struct sn_sight *s, const struct sn_watch_plan *plan, struct sn_watched *out,
+                     struct sn_diag *d);
 
 /* How many media it is in a prompt: 1, or one for each frame. */
 size_t sn_watched_n_media(const struct sn_watched *w);

@@ -190,3 +190,9 @@ int sn_watch_plan(const struct sn_vision_pre *pre, const struct sn_clip *clip,
     *out = p;
     return 0;
 }
+
+size_t sn_watch_room(size_t n_ctx, size_t n_tokens, size_t n_videos)
+{
+    const size_t text = sn_min(n_ctx / 4, 1024);
+    return n_ctx > n_tokens + text ? sn_max((n_ctx - n_tokens - text) / n_videos, 1) : 1;
+}

@@ -12,7 +12,10 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-enum { TIMEOUT_MS = 30000, SUBMIT_ROUNDS = 3, RESULT_WAIT_MS = 10000, BUSY_MS = 100, BUSY_MAX_MS = 10000 };
+enum {
+    TIMEOUT_MS = 30000, SILENCE_MS = 20000, SUBMIT_ROUNDS = 3, RESULT_WAIT_MS = 10000,
+    BUSY_MS = 100, BUSY_MAX_MS = 10000,
+};
 
 void sn_client_free(struct sn_client **cp)
 {
@@ -36,6 +39,7 @@ int sn_client_new(const struct sn_client_cfg *cfg, struct sn_client **out, struc
         return sn_fail(d, SN_ENOMEM, "a client");
     c->timeout_ms = cfg->timeout_ms ? cfg->timeout_ms : TIMEOUT_MS;
     c->busy_ms = cfg->busy_ms;
+    c->silence_ms = cfg->silence_ms ? cfg->silence_ms : SILENCE_MS;
     c->stop = cfg->stop;
     const int rc = sn_client_link_open(c, cfg, d);
     if (rc < 0)
@@ -82,19 +86,39 @@ int sn_client_connect(struct sn_client *c, uint32_t timeout_ms, struct sn_diag *
 
 /* --- replies as they come --- */
 
-static int take_backlog(struct sn_client *c, struct sn_client_reply *out)
+static const char *text_of(const json_t *header, const char *name)
 {
-    if (c->first_backlog == c->n_backlog)
+    const char *text = json_string_value(json_object_get(header, name));
+    return text ? text : "";
+}
+
+static bool is_of_job(const struct sn_client_reply *r, const char *job)
+{
+    const bool watched = strcmp(r->verb, "EVENT") == 0 || strcmp(r->verb, "ERROR") == 0;
+    return !job || (watched && strcmp(text_of(r->header, "job"), job) == 0);
+}
+
+/* The first of that job; NULL: of any. */
+static int take_backlog(struct sn_client *c, const char *job, struct sn_client_reply *out)
+{
+    size_t i = c->first_backlog;
+    while (i < c->n_backlog && !is_of_job(&c->backlog[i], job))
+        i++;
+    if (i == c->n_backlog)
         return 0;
-    *out = c->backlog[c->first_backlog++];
+    *out = c->backlog[i];
+    memmove(&c->backlog[c->first_backlog + 1], &c->backlog[c->first_backlog],
+            (i - c->first_backlog) * sizeof *c->backlog);
+    c->first_backlog++;
     return 1;
 }
 
-int sn_client_receive(struct sn_client *c, int timeout_ms, struct sn_client_reply *out, struct sn_diag *d)
+static int receive(struct sn_client *c, const char *job, int timeout_ms, struct sn_client_reply *out,
+                   struct sn_diag *d)
 {
     const double until_s = sn_clock_s() + 1e-3 * (timeout_ms < 0 ? c->timeout_ms : (uint32_t)timeout_ms);
     for (;;) {
-        if (take_backlog(c, out))
+        if (take_backlog(c, job, out))
             return 1;
         if (sn_client_turn(c))
             continue;
@@ -106,9 +130,21 @@ int sn_client_receive(struct sn_client *c, int timeout_ms, struct sn_client_repl
     }
 }
 
+int sn_client_receive(struct sn_client *c, int timeout_ms, struct sn_client_reply *out, struct sn_diag *d)
+{
+    return receive(c, NULL, timeout_ms, out, d);
+}
+
+int sn_client_receive_event(struct sn_client *c, const char *job, int timeout_ms, struct sn_client_reply *out,
+                            struct sn_diag *d)
+{
+    return receive(c, job, timeout_ms, out, d);
+}
+
 int sn_client_send(struct sn_client *c, const char *verb, const json_t *header,
                    const struct sn_client_frame *media, size_t n_media, uint64_t *request, struct sn_diag *d)
 {
+    sn_client_turn(c);
     return sn_client_post(c, verb, header, media, n_media, true, request, d);
 }
 
@@ -120,18 +156,12 @@ static enum sn_err code_of(const char *code)
     static const struct { const char *name; enum sn_err code; } codes[] = {
         {"bad_version", SN_EUNSUPPORTED}, {"unknown_verb", SN_EUNSUPPORTED}, {"too_large", SN_ELIMIT},
         {"path_unreadable", SN_EIO}, {"unknown_hash", SN_ENOENT}, {"unknown_model", SN_ENOENT},
-        {"not_found", SN_ENOENT}, {"internal", SN_EIO},
+        {"not_found", SN_ENOENT}, {"internal", SN_EIO}, {"bad_reply", SN_EFORMAT},
     };
     for (size_t i = 0; i < SN_COUNT(codes); i++)
         if (strcmp(code, codes[i].name) == 0)
             return codes[i].code;
     return SN_EINVAL;
-}
-
-static const char *text_of(const json_t *header, const char *name)
-{
-    const char *text = json_string_value(json_object_get(header, name));
-    return text ? text : "";
 }
 
 static int refuse(struct sn_client *c, const struct sn_client_reply *r, struct sn_diag *d)
@@ -151,6 +181,7 @@ static int post_when_possible(struct sn_client *c, const char *verb, const json_
                               const struct sn_client_frame *media, size_t n_media, double until_s,
                               struct sn_diag *d)
 {
+    sn_client_turn(c);
     for (;;) {
         const int rc = sn_client_post(c, verb, header, media, n_media, false, &c->asked, d);
         if (rc != -SN_EFULL)

@@ -9,6 +9,7 @@
 #include "base/diag.h"
 
 #include <jansson.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,7 +22,8 @@ struct sn_client_cfg {
     const char *server_key;      /* file with the server's public key; goes with `certificate` */
     uint32_t timeout_ms;         /* of blocking calls; 0: 30000 */
     uint32_t busy_ms;            /* how long sn_client_submit() goes on after REJECTED; 0: not at all */
-    const volatile int *stop;    /* nonzero ends calls that wait, with -SN_ECANCELLED; NULL: nothing does */
+    uint32_t silence_ms;         /* after that without an event a watch is asked for again; 0: 20000 */
+    const atomic_bool *stop;     /* true ends calls that wait, with -SN_ECANCELLED; NULL: nothing does */
 };
 /* Does not wait for the daemon. -SN_EINVAL: endpoint, certificate or key are no good; the text says which. */
 int sn_client_new(const struct sn_client_cfg *cfg, struct sn_client **out, struct sn_diag *d);
@@ -87,5 +89,8 @@ bool sn_client_is_connected(const struct sn_client *c);
  * of the watch comes as ERROR, with "job" in its header. Waits for nothing. */
 int sn_client_watch(struct sn_client *c, const char *job, uint64_t after, struct sn_diag *d);
 void sn_client_unwatch(struct sn_client *c, const char *job);
+/* As sn_client_receive(), but what is not of that job's watch is kept for later. */
+int sn_client_receive_event(struct sn_client *c, const char *job, int timeout_ms, struct sn_client_reply *out,
+                            struct sn_diag *d);
 
 #endif

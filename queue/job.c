@@ -1,4 +1,4 @@
-/* What jobs are called, how requests are refused, and the JSON of headers. */
+/* What jobs are called, and how requests are refused. */
 #include "config.h"
 #include "queue/job_impl.h"
 
@@ -6,9 +6,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-/* A header that is nested deeper, or made of more arrays and objects, costs more memory than its bytes. */
-enum { DEPTH_MAX = 32, CONTAINERS_MAX = 16384 };
 
 void sn_job_id_text(struct sn_job_id id, char text[SN_JOB_ID_TEXT])
 {
@@ -25,7 +22,7 @@ bool sn_job_id_parse(const char *text, struct sn_job_id *out)
         return false;
     /* One id has one text: no signs, blanks, capitals or leading zeros. */
     sn_job_id_text(id, again);
-    if (strcmp(text, again) != 0)
+    if (strcmp(text, again) != 0 || id.n == 0 || id.n > INT64_MAX) /* what a journal can count to */
         return false;
     *out = id;
     return true;
@@ -44,15 +41,15 @@ const char *sn_medium_kind_name(enum sn_medium_kind k)
     return sn_medium_kind_names[k];
 }
 
-/* Length of the UTF-8 character that s begins with (Unicode 15, table 3-7); 0: none. s ends with a NUL. */
-static size_t utf8_length(const unsigned char *s)
+size_t sn_utf8_length(const char *text, size_t n_text)
 {
+    const unsigned char *s = (const unsigned char *)text;
     if (s[0] < 0x80)
         return 1;
     const size_t n = s[0] >= 0xC2 && s[0] < 0xE0 ? 2 : s[0] >= 0xE0 && s[0] < 0xF0 ? 3
                      : s[0] >= 0xF0 && s[0] < 0xF5 ? 4 : 0;
     for (size_t i = 1; i < n; i++)
-        if ((s[i] & 0xC0) != 0x80)
+        if (i >= n_text || (s[i] & 0xC0) != 0x80)
             return 0;
     if ((s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xED && s[1] > 0x9F) || (s[0] == 0xF0 && s[1] < 0x90) ||
         (s[0] == 0xF4 && s[1] > 0x8F))
@@ -65,7 +62,7 @@ static void put_clean(char *to, size_t cap, const char *from)
 {
     size_t n = 0;
     while (*from) {
-        const size_t len = utf8_length((const unsigned char *)from);
+        const size_t len = sn_utf8_length(from, SIZE_MAX);
         if (n + (len ? len : 1) >= cap)
             break;
         if (len > 1)
@@ -90,52 +87,4 @@ bool sn_refuse(struct sn_refusal *r, const char *code, const char *field, const 
     put_clean(r->field, sizeof r->field, field ? field : "");
     put_clean(r->message, sizeof r->message, text);
     return false;
-}
-
-/* The bounds that must hold before anything is built from the bytes. What they say of bytes that are no
- * JSON does not matter: the parser refuses those. */
-static bool check_shape(const char *bytes, size_t n, struct sn_refusal *r)
-{
-    size_t depth = 0, containers = 0;
-    bool quoted = false;
-    for (size_t i = 0; i < n; i++) {
-        const char c = bytes[i];
-        if (quoted) {
-            i += c == '\\';
-            quoted = c != '"';
-        } else if (c == '"') {
-            quoted = true;
-        } else if (c == '{' || c == '[') {
-            containers++;
-            if (++depth > DEPTH_MAX)
-                return sn_refuse(r, "bad_json", NULL, "the header is nested more than %d deep at byte %zu",
-                                 DEPTH_MAX, i);
-        } else if (c == '}' || c == ']') {
-            depth -= depth > 0;
-        }
-    }
-    if (containers <= CONTAINERS_MAX)
-        return true;
-    sn_refuse(r, "too_large", NULL, "the header has %zu arrays and objects; at most %d are taken", containers,
-              CONTAINERS_MAX);
-    r->limit = CONTAINERS_MAX;
-    r->value = containers;
-    return false;
-}
-
-json_t *sn_header_parse(const void *bytes, size_t n, struct sn_refusal *r)
-{
-    json_error_t e;
-    if (!check_shape(bytes, n, r))
-        return NULL;
-    json_t *json = json_loadb(bytes, n, JSON_REJECT_DUPLICATES, &e);
-    if (!json) {
-        sn_refuse(r, json_error_code(&e) == json_error_out_of_memory ? "internal" : "bad_json", NULL,
-                  "the header is no JSON at byte %d: %s", e.position, e.text);
-    } else if (!json_is_object(json)) {
-        sn_refuse(r, "bad_json", NULL, "the header is an array; it must be an object, {} at least");
-        json_decref(json);
-        json = NULL;
-    }
-    return json;
 }

@@ -42,6 +42,10 @@ bool sn_field_missing(const struct sn_fields *fields, const char *name, const ch
 
 extern const char *const sn_task_names[SN_TASKS + 1], *const sn_medium_kind_names[]; /* then NULL */
 
+/* Length of the UTF-8 character that text (n > 0 bytes; SIZE_MAX: a NUL ends it) begins with (Unicode 15,
+ * table 3-7); 0: none. */
+size_t sn_utf8_length(const char *text, size_t n);
+
 /* The parts of sn_job_parse(). */
 bool sn_job_read_media(const json_t *media, size_t n_frames, struct sn_job *out, struct sn_refusal *r);
 bool sn_job_check_messages(const struct sn_job *job, struct sn_refusal *r);

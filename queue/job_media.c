@@ -2,7 +2,6 @@
 #include "config.h"
 #include "queue/job_impl.h"
 
-#include <ctype.h>
 #include <stdio.h>
 
 #include "base/mem.h"
@@ -27,24 +26,6 @@ static const struct sn_field medium_fields[] = {
 };
 static const struct sn_fields of_medium = {"a medium", medium_fields, SN_COUNT(medium_fields)};
 
-static int hex_digit(char c)
-{
-    if (!isxdigit((unsigned char)c))
-        return -1;
-    return c <= '9' ? c - '0' : tolower((unsigned char)c) - 'a' + 10;
-}
-
-static bool parse_digest(const char hex[64], struct sn_digest *out)
-{
-    for (size_t i = 0; i < SN_DIGEST_BYTES; i++) {
-        const int high = hex_digit(hex[2 * i]), low = hex_digit(hex[2 * i + 1]);
-        if (high < 0 || low < 0)
-            return false;
-        out->b[i] = (uint8_t)(high << 4 | low);
-    }
-    return true;
-}
-
 static bool read_medium(const json_t *json, const char *where, size_t n_frames, struct sn_job_medium *out,
                         struct sn_refusal *r)
 {
@@ -68,7 +49,7 @@ static bool read_medium(const json_t *json, const char *where, size_t n_frames, 
     snprintf(inside, sizeof inside, "%s%s", at, raw.path ? "path" : raw.sha256 ? "sha256" : "frame");
     if (raw.path && raw.path[0] != '/')
         return sn_refuse(r, "bad_field", inside, "%s must be absolute: it must begin with \"/\"", inside);
-    if (raw.sha256 && !parse_digest(raw.sha256, &out->sha256))
+    if (raw.sha256 && !sn_digest_parse(raw.sha256, &out->sha256))
         return sn_refuse(r, "bad_field", inside, "%s must be 64 hexadecimal digits", inside);
     if (out->from != SN_FROM_FRAME)
         return true;

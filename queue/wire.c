@@ -139,13 +139,14 @@ static void take_frame(struct incoming *in, zmq_msg_t *m)
     }
 }
 
-/* Who the ZAP handler said it is: libzmq keeps it with every frame of the connection. */
-static void take_user(struct sn_wire *w, zmq_msg_t *m)
+/* Who the ZAP handler said it is, and the connection: libzmq keeps both with every frame. */
+static void take_sender(struct sn_wire *w, zmq_msg_t *m)
 {
     const char *user = zmq_msg_gets(m, "User-Id");
     const size_t n = user ? strlen(user) : 0;
-    if (n < sizeof w->tenant)
-        memcpy(w->tenant, user ? user : "", n + 1);
+    if (n < sizeof w->user)
+        memcpy(w->user, user ? user : "", n + 1);
+    w->fd = zmq_msg_get(m, ZMQ_SRCFD);
 }
 
 /* All frames behind the peer's, each let go of before the next is asked for. */
@@ -158,7 +159,7 @@ static bool receive_frames(struct incoming *in, bool more)
         if (receive(&m, in->socket) < 0) /* the context ends: a message arrives as a whole */
             return false;
         if (first)
-            take_user(in->out, &m);
+            take_sender(in->out, &m);
         first = false;
         more = zmq_msg_more(&m) != 0;
         take_frame(in, &m);
@@ -186,7 +187,7 @@ static enum sn_wire_status begin(struct incoming *in, bool router, bool *more)
     *more = zmq_msg_more(m) != 0;
     in->out->has_peer = router;
     if (!router) {
-        take_user(in->out, m);
+        take_sender(in->out, m);
         take_frame(in, m);
         zmq_msg_close(m);
     }

@@ -27,7 +27,8 @@ struct sn_wire {
     zmq_msg_t header;
     zmq_msg_t *media;               /* (n_media) */
     size_t n_media;
-    char tenant[64];                /* ZAP User-Id; "" when the socket has no authentication */
+    char user[64];                  /* ZAP User-Id; "" when the socket has no authentication */
+    int fd;                         /* of the connection, as ZeroMQ's monitor calls it; -1: not known */
 };
 
 /* What was found. BROKEN can be answered (there is an id): `fault` says with which code. */

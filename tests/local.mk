@@ -8,6 +8,7 @@ PY_LOG_COMPILER = $(PYTHON3)
 SH_LOG_COMPILER = $(SHELL)
 AM_TESTS_ENVIRONMENT = \
   SENSORIUM='$(abs_top_builddir)/sensorium$(EXEEXT)'; \
+  SENSORIUMD='$(abs_top_builddir)/sensoriumd$(EXEEXT)'; export SENSORIUMD; \
   SN_CC='$(CC) $(SN_LDFLAGS)'; SN_BUILDDIR='$(abs_top_builddir)'; SN_CPPFLAGS='$(DEFS) $(PKG_CPPFLAGS)'; \
   PYTHONDONTWRITEBYTECODE=1; export SN_CC SN_BUILDDIR SN_CPPFLAGS PYTHONDONTWRITEBYTECODE; \
   . '$(abs_top_srcdir)/tests/environment.sh';

@@ -37,6 +37,7 @@ struct sn_cpu {
     char text[96];        /* for sn_device_describe() */
 
     struct sn_slab *slabs; /* the newest first, the only one with room */
+    size_t weight_bytes;   /* of all matrices in them */
 
     struct sn_acts acts;  /* room for acts_blocks blocks and acts_rows rows */
     size_t acts_blocks, acts_rows;

@@ -15,6 +15,7 @@ static void cpu_close(struct sn_device *dev)
 {
     struct sn_cpu *cpu = sn_cpu_of(dev);
     sn_pool_free(&cpu->pool);
+    sn_turn_free(&cpu->dev.turn);
     sn_free_aligned(cpu->acts.q);
     sn_free_aligned(cpu->acts.sum);
     sn_free_aligned(cpu->acts.scale);
@@ -260,6 +261,8 @@ int sn_device_open(const struct sn_device_cfg *cfg, struct sn_device **out, stru
     cpu->fast = cfg->fast;
     int rc = sn_kernels_choose(getenv("SN_ISA"), &cpu->k, d);
     if (rc == 0)
+        rc = sn_turn_new(&cpu->dev.turn, d);
+    if (rc == 0)
         rc = sn_pool_new(&(struct sn_pool_cfg){cfg->n_threads, cfg->pin}, &cpu->pool, d);
     if (rc < 0) {
         cpu_close(&cpu->dev);
@@ -287,6 +290,11 @@ const char *sn_device_describe(const struct sn_device *dev)
 const char *sn_device_numerics(const struct sn_device *dev)
 {
     return ((const struct sn_cpu *)dev)->fast ? "cpu, 8-bit products" : "cpu";
+}
+
+size_t sn_device_weight_bytes(const struct sn_device *dev)
+{
+    return ((const struct sn_cpu *)dev)->weight_bytes;
 }
 
 double sn_device_attention_s(const struct sn_device *dev)

@@ -44,6 +44,7 @@ static bool take(struct sn_cpu *cpu, size_t n_bytes, struct sn_weight *w)
     w->data = s->data + s->used;
     s->used = sn_min(sn_round_up(s->used + n_bytes, LINE), s->size);
     s->n_live++;
+    cpu->weight_bytes += n_bytes;
     return true;
 }
 
@@ -119,7 +120,9 @@ void sn_cpu_weight_free(struct sn_device *dev, struct sn_weight *w)
 {
     if (!w)
         return;
-    if (w->slab)
+    if (w->slab) {
+        sn_cpu_of(dev)->weight_bytes -= w->n_panels * w->panel_bytes;
         give(sn_cpu_of(dev), w->slab);
+    }
     sn_free(w);
 }

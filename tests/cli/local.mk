@@ -17,7 +17,7 @@ TESTS += tests/cli/inspect.py
 
 dist_check_SCRIPTS += tests/cli/transcribe.py
 TESTS += tests/cli/transcribe.py
-EXTRA_DIST += tests/cli/media/inaugural.mp3
+EXTRA_DIST += samples/inaugural.mp3
 
 dist_check_SCRIPTS += tests/cli/convert.py
 TESTS += tests/cli/convert.py
@@ -31,3 +31,5 @@ tests_cli_test_caption_LDADD = $(LIBCLI) $(TEST_LIBS)
 dist_check_SCRIPTS += tests/cli/caption.py
 TESTS += tests/cli/caption.py
 EXTRA_DIST += tests/cli/caption_daemon.py
+dist_check_SCRIPTS += tests/cli/jobs.py
+TESTS += tests/cli/jobs.py

@@ -241,7 +241,7 @@ static void what_cannot_be_is_refused(void **state)
     expect_refusal(&cfg, SN_ENOENT, "blk.7.*");
     cfg.n_rules = 0;
 
-    cfg.stop = &(const volatile int){1};
+    cfg.stop = &(const atomic_bool){true};
     expect_refusal(&cfg, SN_ECANCELLED, "interrupted");
     cfg.stop = NULL;
 

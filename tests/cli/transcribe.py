@@ -13,7 +13,7 @@ from program import HERE, check, main, run, status
 
 TINY = HERE.parent / "reference" / "models" / "whisper.gguf"
 TONES = HERE.parent / "reference" / "media" / "tones.wav"
-INAUGURAL = HERE / "media" / "inaugural.mp3"
+INAUGURAL = HERE.parent.parent / "samples" / "inaugural.mp3"
 SEEDS = HERE.parent / "fuzz" / "corpus"
 BASE = os.environ.get("SN_TEST_WHISPER")
 SAID = "ask what you can do for your country"

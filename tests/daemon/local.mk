@@ -1,1 +1,10 @@
-# tests of the daemon, whole
+# tests of the daemon, whole; tests/daemon/program.py is what they share
+EXTRA_DIST += tests/daemon/program.py
+dist_check_SCRIPTS += tests/daemon/kills.py tests/daemon/faults.py tests/daemon/jobs.py
+TESTS += tests/daemon/kills.py tests/daemon/faults.py tests/daemon/jobs.py
+
+check_PROGRAMS += tests/daemon/test_settings
+TESTS += tests/daemon/test_settings
+tests_daemon_test_settings_SOURCES = tests/daemon/test_settings.c
+tests_daemon_test_settings_CFLAGS = $(TEST_CFLAGS)
+tests_daemon_test_settings_LDADD = $(LIBDAEMON) $(TEST_LIBS)

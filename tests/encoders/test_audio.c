@@ -104,7 +104,7 @@ static void company_changes_nothing(void **state)
 static void stops_on_request(void **state)
 {
     struct sn_diag d;
-    const volatile int stop = 1;
+    const atomic_bool stop = true;
     (void)state;
     struct sn_audio_tower *t = open_tower("models", "whisper.gguf");
     float *mel = sn_calloc((size_t)sn_audio_tower_n_mels(t) * 3000, sizeof *mel);

@@ -417,7 +417,7 @@ static struct {
     const struct sn_device_ops *real;
     struct sn_device_ops ops;
     int left;
-    volatile int stop;
+    atomic_bool stop;
 } stopper;
 
 static void attend_and_stop(struct sn_device *dev, const struct sn_attention *a)

@@ -157,7 +157,7 @@ static void ends_when_told(void **state)
     assert_int_equal(a.n_tokens, 3);
     f->stop_after = 0;
 
-    const volatile int stop = 1;
+    const atomic_bool stop = true;
     const struct sn_generate g = {.llm = f->m, .engine = f->e, .prefix = f->prefix,
                                   .sampling = &greedy, .stop = &stop};
     assert_int_equal(sn_generate(&g, &(struct sn_prompt){.tokens = prompt, .n = 3}, &a, &d), 0);

@@ -52,3 +52,23 @@ tests_pipeline_test_recall_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
 tests_pipeline_test_recall_LDADD = $(LIBPIPELINE) $(TEST_LIBS)
 dist_check_SCRIPTS += tests/pipeline/questions.py
 TESTS += tests/pipeline/questions.py
+
+# The desk: jobs in, outcomes out.
+DESK_HOST = tests/pipeline/desk_host.c tests/pipeline/desk_host.h $(MM_GOLDEN)
+check_PROGRAMS += tests/pipeline/test_desk
+TESTS += tests/pipeline/test_desk
+tests_pipeline_test_desk_SOURCES = tests/pipeline/test_desk.c $(DESK_HOST)
+tests_pipeline_test_desk_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
+tests_pipeline_test_desk_LDADD = $(LIBPIPELINE) $(LIBMEDIA) $(TEST_LIBS)
+
+check_PROGRAMS += tests/pipeline/test_desk_models
+TESTS += tests/pipeline/test_desk_models
+tests_pipeline_test_desk_models_SOURCES = tests/pipeline/test_desk_models.c $(DESK_HOST)
+tests_pipeline_test_desk_models_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
+tests_pipeline_test_desk_models_LDADD = $(LIBPIPELINE) $(LIBMEDIA) $(TEST_LIBS)
+
+check_PROGRAMS += tests/pipeline/test_desk_media
+TESTS += tests/pipeline/test_desk_media
+tests_pipeline_test_desk_media_SOURCES = tests/pipeline/test_desk_media.c $(DESK_HOST)
+tests_pipeline_test_desk_media_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
+tests_pipeline_test_desk_media_LDADD = $(LIBPIPELINE) $(LIBMEDIA) $(TEST_LIBS)

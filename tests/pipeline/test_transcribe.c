@@ -278,7 +278,7 @@ static void refuses_and_stops(void **state)
 {
     struct sn_diag d;
     struct tape t = record(25, 0.3, 200);
-    const volatile int stop = 1;
+    const atomic_bool stop = true;
     struct sn_transcribe_cfg cfg = plain;
     (void)state;
     struct sn_transcribe_job job = job_of(&t);

@@ -149,7 +149,7 @@ static struct sn_sight *open_sight(const char *name)
     return s;
 }
 
-static int watch_all(struct sn_sight *s, const struct sn_source *in, const volatile int *stop,
+static int watch_all(struct sn_sight *s, const struct sn_source *in, const atomic_bool *stop,
                      enum sn_watch_stage stage, struct sn_watched *out, struct sn_diag *d)
 {
     struct sn_clip clip;
@@ -192,7 +192,7 @@ static void memory_runs_out(void **state)
 static void stop_stops(void **state)
 {
     const struct sn_source in = clip_bytes();
-    const volatile int stop = 1;
+    const atomic_bool stop = true;
     struct sn_diag d;
     struct sn_watched w = {0};
     (void)state;

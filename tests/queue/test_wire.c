@@ -74,7 +74,7 @@ static void messages_arrive(void **state)
     assert_int_equal(sn_wire_receive(p->router, true, &limits, &w, &fault), SN_WIRE_MESSAGE);
     assert_true(w.has_peer && !w.delimited && w.n_id == 1 && w.id[0] == '7');
     assert_string_equal(w.verb, "SUBMIT");
-    assert_string_equal(w.tenant, "");
+    assert_string_equal(w.user, "");
     assert_int_equal(w.n_media, 6);
     assert_true(msg_is(&w.header, "{}") && msg_is(&w.media[0], "a") && msg_is(&w.media[1], "") &&
                 msg_is(&w.media[2], "ccc") && msg_is(&w.media[5], "f"));

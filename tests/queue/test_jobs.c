@@ -1,0 +1,771 @@
+/* The life of jobs, through the queue's interface: submission, keys, attempts, retries, deaths, deadlines, orders,
+ * bounds, retention, restarts. */
+#define _GNU_SOURCE
+#include "config.h"
+#include "queue/queue.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <sqlite3.h>
+
+#include "base/mem.h"
+#include "tests/queue/rig.h"
+#include "tests/test.h"
+
+static int64_t clock_shift_ms;
+static int64_t shifted_clock(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000 + clock_shift_ms;
+}
+
+static struct sn_queue_medium frame(const char *bytes)
+{
+    return (struct sn_queue_medium){.from = SN_FROM_FRAME, .kind = SN_MEDIUM_IMAGE, .bytes = bytes, .n = strlen(bytes)};
+}
+
+#define CHECK_HAS(text, part) do { \
+        if (!strstr(text, part)) print_message("%s\nhas no %s\n", text, part); \
+        assert_non_null(strstr(text, part)); \
+    } while (0)
+
+/* --- the ordinary --- */
+
+static void a_job_runs_and_its_result_is_what_the_worker_said_and_the_queue_knows(void **state)
+{
+    struct rig r = {0};
+    char id[SN_JOB_ID_TEXT], part[96];
+    (void)state;
+    rig_open(&r);
+    const struct sn_job_id job = rig_accept(&r, &(struct rig_job){.tag = "mine"});
+    assert_int_equal(rig_get(&r, "local", job).state, SN_JOB_QUEUED);
+    struct sn_claim c;
+    assert_true(sn_queue_claim(r.q, 0, &c));
+    assert_string_equal(c.tenant, "local");
+    assert_memory_equal(c.header, "{\"task\":\"noop\"}", c.n_header);
+    assert_int_equal(c.attempt, 1);
+    assert_false(c.alone);
+    assert_int_equal(rig_get(&r, "local", job).state, SN_JOB_RUNNING);
+    struct sn_claim none;
+    assert_false(sn_queue_claim(r.q, 1, &none));
+    rig_finish(&r, c.token, "{\"text\":\"hello\",\"timings\":{\"total_ms\":0.1}}");
+    assert_int_equal(rig_get(&r, "local", job).state, SN_JOB_RUNNING); /* it is not on disk yet */
+    rig_wait_state(&r, job, SN_JOB_DONE);
+    const struct rig_row row = rig_get(&r, "local", job);
+    sn_job_id_text(job, id);
+    snprintf(part, sizeof part, "\"job\":\"%s\"", id);
+    CHECK_HAS(row.result, part);
+    snprintf(part, sizeof part, "\"attempt\":%" PRIu64, c.token);
+    CHECK_HAS(row.result, part);
+    CHECK_HAS(row.result, "\"text\":\"hello\"");
+    CHECK_HAS(row.result, "\"state\":\"done\"");
+    CHECK_HAS(row.result, "\"task\":\"noop\"");
+    CHECK_HAS(row.result, "\"tag\":\"mine\"");
+    CHECK_HAS(row.result, "\"attempts\":1");
+    CHECK_HAS(row.result, "\"total_ms\":0.1,");
+    CHECK_HAS(row.result, "\"queue_ms\":");
+    rig_end(&r);
+}
+
+static void what_a_worker_says_must_be_json(void **state)
+{
+    struct rig r = {0};
+    (void)state;
+    rig_open(&r);
+    const struct sn_job_id job = rig_accept(&r, &(struct rig_job){0});
+    rig_finish(&r, rig_claim(&r, 0), "[1,2");
+    rig_wait_state(&r, job, SN_JOB_FAILED);
+    CHECK_HAS(rig_get(&r, NULL, job).result, "\"code\":\"internal\"");
+    rig_end(&r);
+}
+
+static void other_clients_jobs_are_not_found(void **state)
+{
+    struct rig r = {0};
+    (void)state;
+    rig_open(&r);
+    const struct sn_job_id job = rig_accept(&r, &(struct rig_job){.tenant = "alice"});
+    struct sn_job_id wrong = job;
+    wrong.tag ^= 1;
+    assert_string_equal(rig_get(&r, "bob", job).code, "not_found");
+    assert_string_equal(rig_get(&r, NULL, wrong).code, "not_found");
+    assert_string_equal(rig_get(&r, NULL, (struct sn_job_id){UINT64_MAX, 1}).code, "not_found");
+    assert_string_equal(rig_order(&r, sn_queue_cancel, "bob", job).code, "not_found");
+    assert_true(rig_get(&r, NULL, job).found);
+    rig_finish(&r, rig_claim(&r, 0), "{}");
+    rig_wait_state(&r, job, SN_JOB_DONE);
+    assert_string_equal(rig_get(&r, "bob", job).code, "not_found");
+    assert_string_equal(rig_order(&r, sn_queue_delete, "bob", job).code, "not_found");
+    assert_true(rig_get(&r, "alice", job).found);
+    rig_end(&r);
+}
+
+/* --- restarts --- */
+
+static void jobs_and_results_are_there_after_a_restart_and_what_ran_runs_again(void **state)
+{
+    struct rig r = {0};
+    struct sn_job_id jobs[3];
+    (void)state;
+    rig_open(&r);
+    for (int i = 0; i < 3; i++) jobs[i] = rig_accept(&r, &(struct rig_job){0});
+    rig_finish(&r, rig_claim(&r, 0), "{\"text\":\"first\"}");
+    rig_wait_state(&r, jobs[0], SN_JOB_DONE);
+    const uint64_t before = rig_claim(&r, 0);
+    rig_turn(&r, 1300); /* so that the claim is in the journal */
+    const uint64_t seq = rig_get(&r, NULL, jobs[1]).seq;
+    rig_close(&r);
+    rig_open(&r);
+    CHECK_HAS(rig_get(&r, NULL, jobs[0]).result, "\"text\":\"first\"");
+    assert_int_equal(rig_get(&r, NULL, jobs[1]).state, SN_JOB_QUEUED);
+    assert_int_equal(rig_get(&r, NULL, jobs[1]).deaths, 0);
+    assert_int_equal(sn_queue_finish(r.q, before, SN_JOB_DONE, "{}", 2), -SN_ECANCELLED);
+    struct sn_claim c;
+    assert_true(sn_queue_claim(r.q, 0, &c));
+    assert_int_equal(c.id.n, jobs[1].n);
+    assert_int_equal(c.attempt, 2);
+    assert_true(c.token > before);
+    assert_true(c.token < UINT64_C(1) << 53);
+    assert_true(rig_get(&r, NULL, jobs[1]).seq > seq);
+    const struct sn_job_id next = rig_accept(&r, &(struct rig_job){0});
+    assert_int_equal(next.n, jobs[2].n + 1);
+    rig_end(&r);
+}
+
+static void a_number_is_not_given_twice_though_the_last_job_is_deleted(void **state)
+{
+    struct rig r = {0};
+    (void)state;
+    rig_open(&r);
+    const struct sn_job_id job = rig_accept(&r, &(struct rig_job){0});
+    rig_order(&r, sn_queue_cancel, NULL, job);
+    assert_false(rig_order(&r, sn_queue_delete, NULL, job).refused);
+    rig_close(&r);
+    rig_open(&r);
+    assert_true(rig_accept(&r, &(struct rig_job){0}).n > job.n);
+    rig_end(&r);
+}
+
+static void a_second_process_is_told_who_has_the_folder(void **state)
+{
+    struct rig r = {0};
+    (void)state;
+    rig_open(&r);
+    const pid_t child = fork(); /* flock() is the open file's: also another open in this process is refused */
+    if (child == 0) {
+        struct sn_queue *q = NULL;
+        struct sn_diag d;
+        char pid[32];
+        const int rc = sn_queue_open(&r.cfg, &q, &d);
+        snprintf(pid, sizeof pid, "(%ld)", (long)getppid());
+        _exit(rc == -SN_EFULL && strstr(d.text, pid) ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    rig_end(&r);
+}
+
+static void damage(const struct rig *r, const char *sql)
+{
+    char path[128];
+    sqlite3 *db = NULL;
+    snprintf(path, sizeof path, "%s/journal.db", r->folder);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static void journals_of_others_are_refused(void **state)
+{
+    struct rig r = {0};
+    struct sn_diag d;
+    (void)state;
+    rig_open(&r);
+    rig_close(&r);
+    damage(&r, "PRAGMA user_version = 99");
+    assert_int_equal(sn_queue_open(&r.cfg, &r.q, &d), -SN_EUNSUPPORTED);
+    CHECK_HAS(d.text, "99");
+    damage(&r, "PRAGMA user_version = 1; PRAGMA application_id = 7");
+    assert_int_equal(sn_queue_open(&r.cfg, &r.q, &d), -SN_EFORMAT);
+    char path[128];
+    snprintf(path, sizeof path, "%s/journal.db", r.folder);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    for (int i = 0; i < 4096; i++) fputc(i * 7 & 255, f);
+    fclose(f);
+    assert_int_equal(sn_queue_open(&r.cfg, &r.q, &d), -SN_EFORMAT);
+    assert_int_equal(chmod(r.folder, 0777), 0);
+    assert_int_equal(sn_queue_open(&r.cfg, &r.q, &d), -SN_EINVAL);
+    rig_end(&r);
+}
+
+/* --- keys --- */
+
+static void a_key_is_one_job_also_after_a_restart(void **state)
+{
+    struct rig r = {0};
+    const struct sn_queue_medium m = frame("picture"), other = frame("another");
+    const struct rig_job job = {.key = "k", .header = "{\"a\":1}", .media = &m, .n_media = 1};
+    struct rig_job changed = job;
+    (void)state;
+    rig_open(&r);
+    const struct sn_job_id id = rig_accept(&r, &job);
+    for (int i = 0; i < 2; i++) {
+        const struct rig_answer a = rig_try(&r, &job);
+        assert_true(a.duplicate);
+        assert_int_equal(a.id.n, id.n);
+        assert_int_equal(a.id.tag, id.tag);
+        changed = job;
+        changed.header = "{\"a\":2}";
+        assert_string_equal(rig_try(&r, &changed).code, "key_conflict");
+        changed = job;
+        changed.media = &other;
+        assert_string_equal(rig_try(&r, &changed).code, "key_conflict");
+        changed = job;
+        changed.tenant = "another";
+        assert_true(rig_try(&r, &changed).duplicate == (i == 1)); /* keys are each client's own */
+        rig_turn(&r, 50);
+        assert_int_equal(rig_n_files(&r), 2); /* one each; nothing of those refused */
+        rig_close(&r);
+        rig_open(&r);
+    }
+    rig_end(&r);
+}
+
+static void submissions_with_one_key_at_the_same_time_are_one_job(void **state)
+{
+    struct rig r = {0};
+    struct rig_answer a[16];
+    const struct rig_job job = {.key = "k"}, other = {.key = "k", .header = "{\"x\":1}"};
+    size_t n_new = 0, n_conflicts = 0;
+    (void)state;
+    rig_open(&r);
+    for (int i = 0; i < 16; i++) rig_submit(&r, i == 7 ? &other : &job, &a[i]);
+    for (int i = 0; i < 16; i++) {
+        rig_wait(&r, &a[i]);
+        n_conflicts += a[i].refused && strcmp(a[i].code, "key_conflict") == 0;
+        n_new += !a[i].refused && !a[i].duplicate;
+        if (!a[i].refused) assert_int_equal(a[i].id.n, a[0].id.n);
+    }
+    assert_int_equal(n_new, 1);
+    assert_int_equal(n_conflicts, 1);
+    assert_true(a[7].refused);
+    rig_end(&r);
+}
+
+static void a_key_is_free_again_when_its_job_is_deleted(void **state)
+{
+    struct rig r = {0};
+    (void)state;
+    rig_open(&r);
+    const struct sn_job_id first = rig_accept(&r, &(struct rig_job){.key = "k"});
+    rig_order(&r, sn_queue_cancel, NULL, first);
+    assert_false(rig_order(&r, sn_queue_delete, NULL, first).refused);
+    const struct rig_answer a = rig_try(&r, &(struct rig_job){.key = "k", .header = "{\"new\":1}"});
+    assert_false(a.refused || a.duplicate);
+    assert_true(a.id.n > first.n);
+    rig_end(&r);
+}
+
+/* --- attempts --- */
+
+static void a_passing_failure_is_tried_again_later_and_then_it_is_one(void **state)
+{
+    struct rig r = {.cfg = {.backoff_ms = 80}};
+    (void)state;
+    rig_open(&r);
+    const struct sn_job_id job = rig_accept(&r, &(struct rig_job){.retries = 1});
+    const uint64_t first = rig_claim(&r, 0);
+    assert_int_equal(sn_queue_retry(r.q, first, "out_of_memory", "later"), 0);
+    assert_int_equal(rig_get(&r, NULL, job).state, SN_JOB_QUEUED);
+    assert_false(sn_queue_is_ready(r.q));
+    assert_in_range(sn_queue_due_ms(r.q), 0, 80);
+    struct sn_claim c;
+    assert_false(sn_queue_claim(r.q, 0, &c));
+    rig_turn(&r, 120);
+    assert_true(sn_queue_claim(r.q, 0, &c));
+    assert_true(c.token > first);
+    assert_int_equal(c.attempt, 2);
+    assert_int_equal(sn_queue_finish(r.q, first, SN_JOB_DONE, "{}", 2), -SN_ECANCELLED); /* of a slow worker */
+    assert_int_equal(sn_queue_retry(r.q, c.token, "out_of_memory", "never"), 0);
+    rig_wait_state(&r, job, SN_JOB_FAILED);
+    const struct rig_row row = rig_get(&r, NULL, job);
+    CHECK_HAS(row.result, "\"code\":\"out_of_memory\"");
+    CHECK_HAS(row.result, "\"message\":\"never\"");
+    CHECK_HAS(row.result, "\"attempts\":2");
+    struct sn_queue_stats s;
+    sn_queue_stats(r.q, &s);
+    assert_int_equal(s.n_refused_late, 1);
+    assert_int_equal(s.n_retries, 1);
+    rig_end(&r);
+}
+
+static void a_released_job_is_as_if_it_had_not_begun(void **state)
+{
+    struct rig r = {0};
+    (void)state;
+    rig_open(&r);
+    const struct sn_job_id job = rig_accept(&r, &(struct rig_job){0});
+    const uint64_t token = rig_claim(&r, 0);
+    sn_queue_release(r.q, token);
+    sn_queue_release(r.q, token); /* refused */
+    assert_int_equal(rig_get(&r, NULL, job).attempts, 0);
+    rig_finish(&r, rig_claim(&r, 0), "{}");
+    rig_wait_state(&r, job, SN_JOB_DONE);
+    rig_end(&r);
+}
+
+/* Of three that were under way when the worker died one is at fault; the other two have to end well. */
+static void the_job_that_kills_its_worker_twice_is_dead_and_its_neighbours_are_not(void **state)
+{
+    struct rig r = {0};
+    struct sn_job_id jobs[3];
+    uint64_t tokens[3];
+    (void)state;
+    rig_open(&r);
+    for (int i = 0; i < 3; i++) jobs[i] = rig_accept(&r, &(struct rig_job){0});
+    for (size_t i = 0; i < 3; i++) tokens[i] = rig_claim(&r, i);
+    sn_queue_worker_died(r.q, tokens, 3, "worker_died", "signal 11");
+    const struct sn_job_id late = rig_accept(&r, &(struct rig_job){.priority = 100});
+    for (int deaths = 0, n = 0; n < 4; n++) {
+        struct sn_claim c, none;
+        assert_true(sn_queue_claim(r.q, 0, &c));
+        assert_true(c.alone);
+        assert_false(sn_queue_claim(r.q, 1, &none));
+        assert_false(sn_queue_is_ready(r.q));
+        if (c.id.n == jobs[0].n)
+            sn_queue_worker_died(r.q, &c.token, 1, "worker_died", "signal 11"), deaths++;
+        else
+            rig_finish(&r, c.token, "{}");
+        assert_true(deaths <= 2);
+    }
+    rig_wait_state(&r, jobs[0], SN_JOB_DEAD);
+    const struct rig_row row = rig_get(&r, NULL, jobs[0]);
+    assert_int_equal(row.deaths, 2);
+    CHECK_HAS(row.result, "\"code\":\"worker_died\"");
+    CHECK_HAS(row.result, "signal 11");
+    rig_wait_state(&r, jobs[1], SN_JOB_DONE);
+    rig_wait_state(&r, jobs[2], SN_JOB_DONE);
+    rig_finish(&r, rig_claim(&r, 0), "{}");
+    rig_wait_state(&r, late, SN_JOB_DONE);
+    rig_end(&r);
+}
+
+static void suspects_and_deaths_are_remembered(void **state)
+{
+    struct rig r = {0};
+    (void)state;
+    rig_open(&r);
+    const struct sn_job_id job = rig_accept(&r, &(struct rig_job){0});
+    const uint64_t token = rig_claim(&r, 0);
+    sn_queue_worker_died(r.q, &token, 1, "worker_died", "signal 11");
+    rig_turn(&r, 50);
+    rig_close(&r);
+    rig_open(&r);
+    struct sn_claim c;
+    assert_int_equal(rig_get(&r, NULL, job).deaths, 1);
+    assert_true(sn_queue_claim(r.q, 0, &c));
+    assert_true(c.alone);
+    sn_queue_worker_died(r.q, &c.token, 1, "worker_died", "signal 11");
+    rig_wait_state(&r, job, SN_JOB_DEAD);
+    rig_end(&r);
+}
+
+/* --- orders --- */
+
+static uint64_t stopped;
+static void note_stop(void *ctx, uint64_t token)
+{
+    (void)ctx;
+    stopped = token;
+}
+
+static void cancelling_is_final_at_once_and_stops_what_runs(void **state)
+{
+    struct rig r = {0};
+    (void)state;
+    rig_open(&r);
+    sn_queue_on_stop(r.q, note_stop, NULL);
+    const struct sn_job_id waits = rig_accept(&r, &(struct rig_job){0}), runs = rig_accept(&r, &(struct rig_job){.priority = 1});
+    const uint64_t token = rig_claim(&r, 0);
+    stopped = 0;
+    struct rig_answer a = rig_order(&r, sn_queue_cancel, "local", runs);
+    assert_false(a.refused);
+    assert_int_equal(a.state, SN_JOB_CANCELLED);
+    assert_int_equal(stopped, token);
+    assert_int_equal(sn_queue_finish(r.q, token, SN_JOB_DONE, "{}", 2), -SN_ECANCELLED);
+    assert_int_equal(rig_order(&r, sn_queue_cancel, "local", waits).state, SN_JOB_CANCELLED);
+    assert_int_equal(rig_order(&r, sn_queue_cancel, "local", waits).state, SN_JOB_CANCELLED); /* again: the same */
+    assert_false(sn_queue_is_ready(r.q));
+    CHECK_HAS(rig_get(&r, NULL, waits).result, "\"code\":\"cancelled\"");
+    rig_close(&r);
+    rig_open(&r);
+    assert_int_equal(rig_get(&r, NULL, runs).state, SN_JOB_CANCELLED);
+    rig_end(&r);
+}
+
+static void only_what_went_wrong_is_queued_again(void **state)
+{
+    struct rig r = {0};
+    (void)state;
+    rig_open(&r);
+    const struct sn_job_id job = rig_accept(&r, &(struct rig_job){0});
+    assert_string_equal(rig_order(&r, sn_queue_requeue, NULL, job).code, "not_final");
+    assert_string_equal(rig_order(&r, sn_queue_delete, NULL, job).code, "not_final");
+    sn_queue_finish(r.q, rig_claim(&r, 0), SN_JOB_FAILED, "{\"error\":{\"code\":\"internal\"}}", 31);
+    rig_wait_state(&r, job, SN_JOB_FAILED);
+    const uint64_t seq = rig_get(&r, NULL, job).seq;
+    assert_int_equal(rig_order(&r, sn_queue_requeue, NULL, job).state, SN_JOB_QUEUED);
+    const struct rig_row row = rig_get(&r, NULL, job);
+    assert_int_equal(row.state, SN_JOB_QUEUED);
+    assert_string_equal(row.result, "");
+    rig_close(&r);
+    rig_open(&r);
+    assert_string_equal(rig_get(&r, NULL, job).result, "");
+    rig_finish(&r, rig_claim(&r, 0), "{\"text\":\"well\"}");
+    rig_wait_state(&r, job, SN_JOB_DONE);
+    CHECK_HAS(rig_get(&r, NULL, job).result, "well");
+    assert_true(rig_get(&r, NULL, job).seq > seq);
+    assert_string_equal(rig_order(&r, sn_queue_requeue, NULL, job).code, "bad_field");
+    assert_false(rig_order(&r, sn_queue_delete, NULL, job).refused);
+    assert_string_equal(rig_order(&r, sn_queue_requeue, NULL, job).code, "not_found");
+    rig_end(&r);
+}
+
+/* Two orders that exclude each other, given before either is on disk. */
+static void of_deleting_and_queueing_again_one_happens(void **state)
+{
+    struct rig r = {0};
+    struct rig_answer a[2] = {{0}};
+    (void)state;
+    rig_open(&r);
+    const struct sn_job_id job = rig_accept(&r, &(struct rig_job){0});
+    rig_order(&r, sn_queue_cancel, NULL, job);
+    /* rig_order() waits; here both are posted first. */
+    sn_queue_delete(r.q, NULL, job, rig_asked, &a[0]);
+    sn_queue_requeue(r.q, NULL, job, rig_asked, &a[1]);
+    rig_wait(&r, &a[0]);
+    rig_wait(&r, &a[1]);
+    assert_false(a[0].refused);
+    assert_string_equal(a[1].code, "not_found");
+    assert_false(sn_queue_is_ready(r.q));
+    assert_string_equal(rig_get(&r, NULL, job).code, "not_found");
+    rig_end(&r);
+}
+
+/* --- deadlines and clocks --- */
+
+static void past_its_deadline_a_job_expires_whether_it_waits_or_runs(void **state)
+{
+    struct rig r = {.cfg = {.now_ms = shifted_clock}};
+    (void)state;
+    clock_shift_ms = 0;
+    rig_open(&r);
+    sn_queue_on_stop(r.q, note_stop, NULL);
+    const int64_t now = shifted_clock();
+    assert_string_equal(rig_try(&r, &(struct rig_job){.deadline_at_ms = now - 1}).code, "deadline_past");
+    const struct sn_job_id runs = rig_accept(&r, &(struct rig_job){.deadline_at_ms = now + 60000});
+    const uint64_t token = rig_claim(&r, 0);
+    const struct sn_job_id waits = rig_accept(&r, &(struct rig_job){.deadline_at_ms = now + 60000}),
+                           later = rig_accept(&r, &(struct rig_job){.deadline_at_ms = now + 7200000}),
+                           never = rig_accept(&r, &(struct rig_job){0});
+    clock_shift_ms = 61000;
+    stopped = 0;
+    rig_wait_state(&r, waits, SN_JOB_EXPIRED);
+    rig_wait_state(&r, runs, SN_JOB_EXPIRED);
+    assert_int_equal(stopped, token);
+    CHECK_HAS(rig_get(&r, NULL, waits).result, "\"code\":\"deadline\"");
+    assert_int_equal(rig_get(&r, NULL, later).state, SN_JOB_QUEUED);
+    assert_int_equal(rig_get(&r, NULL, never).state, SN_JOB_QUEUED);
+    /* Queued again, it has none. */
+    assert_int_equal(rig_order(&r, sn_queue_requeue, NULL, waits).state, SN_JOB_QUEUED);
+    rig_turn(&r, 30);
+    assert_int_equal(rig_get(&r, NULL, waits).state, SN_JOB_QUEUED);
+    rig_end(&r);
+}
+
+/* A clock that is set by a year, either way, loses nothing: not what waits, not what is kept. */
+static void the_clock_may_jump(void **state)
+{
+    struct rig r = {.cfg = {.now_ms = shifted_clock, .backoff_ms = 1}};
+    (void)state;
+    clock_shift_ms = 0;
+    rig_open(&r);
+    const struct sn_job_id kept = rig_accept(&r, &(struct rig_job){.keep_s = 3600});
+    rig_finish(&r, rig_claim(&r, 0), "{}");
+    rig_wait_state(&r, kept, SN_JOB_DONE);
+    const struct sn_job_id waits = rig_accept(&r, &(struct rig_job){.retries = 5});
+    static const int64_t jumps[] = {INT64_C(365) * 86400000, INT64_C(-365) * 86400000};
+    for (int i = 0; i < 2; i++) {
+        clock_shift_ms = jumps[i];
+        rig_turn(&r, 300);
+        assert_true(rig_get(&r, NULL, kept).found);
+        assert_int_equal(sn_queue_retry(r.q, rig_claim(&r, 0), "out_of_memory", "again"), 0);
+        rig_turn(&r, 30);
+        assert_true(sn_queue_is_ready(r.q));
+    }
+    rig_finish(&r, rig_claim(&r, 0), "{}");
+    rig_wait_state(&r, waits, SN_JOB_DONE);
+    CHECK_HAS(rig_get(&r, NULL, waits).result, "\"queue_ms\":0"); /* not less */
+    clock_shift_ms = 0;
+    rig_end(&r);
+}
+
+/* --- bounds --- */
+
+static void a_full_queue_says_so_and_when_to_come_again(void **state)
+{
+    struct rig r = {.cfg = {.jobs_max = 10, .share_percent = 60}};
+    (void)state;
+    rig_open(&r);
+    for (int i = 0; i < 6; i++) rig_accept(&r, &(struct rig_job){.tenant = "greedy"});
+    const struct rig_answer quota = rig_try(&r, &(struct rig_job){.tenant = "greedy"});
+    assert_string_equal(quota.code, "quota");
+    assert_in_range(quota.retry_after_ms, 100, 60000);
+    for (int i = 0; i < 4; i++) rig_accept(&r, &(struct rig_job){.tenant = "modest"});
+    const struct rig_answer busy = rig_try(&r, &(struct rig_job){.tenant = "modest"});
+    assert_string_equal(busy.code, "busy");
+    assert_in_range(busy.retry_after_ms, 100, 60000);
+    rig_finish(&r, rig_claim(&r, 0), "{}");
+    rig_turn(&r, 50);
+    rig_accept(&r, &(struct rig_job){.tenant = "modest"});
+    rig_end(&r);
+}
+
+static void bytes_are_bounded_too(void **state)
+{
+    struct rig r = {.cfg = {.bytes_max = 1000, .share_percent = 50}};
+    static char big[600];
+    (void)state;
+    rig_open(&r);
+    memset(big, 'x', sizeof big - 1);
+    const struct sn_queue_medium m = frame(big);
+    assert_string_equal(rig_try(&r, &(struct rig_job){.media = &m, .n_media = 1}).code, "quota");
+    rig_turn(&r, 20);
+    assert_int_equal(rig_n_files(&r), 0);
+    for (int i = 0; i < 20; i++) rig_accept(&r, &(struct rig_job){0}); /* 15 bytes each */
+    rig_end(&r);
+}
+
+static void draining_takes_nothing_new_but_ends_what_there_is(void **state)
+{
+    struct rig r = {0};
+    (void)state;
+    rig_open(&r);
+    const struct sn_job_id job = rig_accept(&r, &(struct rig_job){0});
+    sn_queue_drain(r.q);
+    assert_string_equal(rig_try(&r, &(struct rig_job){0}).code, "draining");
+    rig_finish(&r, rig_claim(&r, 0), "{}");
+    rig_wait_state(&r, job, SN_JOB_DONE);
+    rig_end(&r);
+}
+
+/* What was begun is finished: every submission is answered before close() returns. */
+static void closing_answers_all(void **state)
+{
+    struct rig r = {0};
+    static struct rig_answer a[200];
+    (void)state;
+    rig_open(&r);
+    for (int i = 0; i < 200; i++) rig_submit(&r, &(struct rig_job){0}, &a[i]);
+    rig_close(&r);
+    rig_open(&r);
+    for (int i = 0; i < 200; i++) {
+        assert_true(a[i].came);
+        assert_false(a[i].refused);
+        assert_true(rig_get(&r, NULL, a[i].id).found);
+    }
+    rig_end(&r);
+}
+
+/* --- retention --- */
+
+static void final_jobs_are_forgotten_with_what_only_they_had(void **state)
+{
+    struct rig r = {0};
+    const struct sn_queue_medium both[] = {frame("shared"), frame("own")}, one[] = {frame("shared")};
+    (void)state;
+    rig_open(&r);
+    const struct sn_job_id brief = rig_accept(&r, &(struct rig_job){.media = both, .n_media = 2, .keep_s = 1}),
+                           kept = rig_accept(&r, &(struct rig_job){.media = one, .n_media = 1});
+    assert_int_equal(rig_n_files(&r), 2);
+    for (int i = 0; i < 2; i++) rig_finish(&r, rig_claim(&r, 0), "{}");
+    rig_wait_state(&r, kept, SN_JOB_DONE);
+    rig_wait_state(&r, brief, SN_JOB_DONE);
+    rig_turn(&r, 1600);
+    assert_string_equal(rig_get(&r, NULL, brief).code, "not_found");
+    assert_true(rig_get(&r, NULL, kept).found);
+    assert_int_equal(rig_n_files(&r), 1);
+    assert_false(rig_order(&r, sn_queue_delete, NULL, kept).refused);
+    assert_int_equal(rig_n_files(&r), 0);
+    struct sn_queue_stats s;
+    sn_queue_stats(r.q, &s);
+    assert_int_equal(s.n_deleted, 2);
+    assert_int_equal(s.spool_bytes, 0);
+    rig_end(&r);
+    rig_open(&r);
+    rig_end(&r);
+}
+
+static void many_old_jobs_are_forgotten_in_pieces(void **state)
+{
+    struct rig r = {0};
+    static struct rig_answer a[450];
+    (void)state;
+    rig_open(&r);
+    for (int i = 0; i < 450; i++) rig_submit(&r, &(struct rig_job){.keep_s = 1}, &a[i]);
+    for (int i = 0; i < 450; i++) rig_wait(&r, &a[i]);
+    for (int i = 0; i < 450; i++) rig_finish(&r, rig_claim(&r, 0), "{}");
+    rig_turn(&r, 2500);
+    struct sn_queue_stats s;
+    sn_queue_stats(r.q, &s);
+    assert_int_equal(s.n_deleted, 450);
+    rig_end(&r);
+}
+
+/* --- lists --- */
+
+struct list {
+    uint64_t n[64];
+    size_t count;
+};
+static void add_row(void *ctx, const struct sn_job_row *row)
+{
+    struct list *l = ctx;
+    assert_true(l->count < 64);
+    assert_true(row->n_header > 0);
+    l->n[l->count++] = row->id.n;
+}
+
+static struct list list(struct rig *r, const struct sn_queue_filter *f, bool *more)
+{
+    struct list l = {0};
+    struct sn_diag d;
+    assert_int_equal(sn_queue_list(r->q, f, add_row, &l, more, &d), 0);
+    for (size_t i = 1; i < l.count; i++) assert_true(l.n[i] < l.n[i - 1]);
+    return l;
+}
+
+static void lists_are_newest_first_in_pages_and_filtered(void **state)
+{
+    struct rig r = {0};
+    bool more;
+    (void)state;
+    rig_open(&r);
+    for (int i = 0; i < 30; i++)
+        rig_accept(&r, &(struct rig_job){.tenant = i % 3 ? "a" : "b", .tag = i % 2 ? "odd" : ""});
+    for (size_t i = 0; i < 8; i++) { /* turns of a and b: 1, 2, 4, 3, ... */
+        const uint64_t token = rig_claim(&r, i);
+        if (i < 4) rig_finish(&r, token, "{}");
+    }
+    rig_turn(&r, 100);
+    size_t n = 0;
+    struct sn_queue_filter f = {.limit = 7};
+    do {
+        const struct list l = list(&r, &f, &more);
+        assert_int_equal(l.count, sn_min(7, 30 - n));
+        assert_int_equal(l.n[0], 30 - n);
+        n += l.count;
+        f.before = l.n[l.count - 1];
+    } while (more);
+    assert_int_equal(n, 30);
+    const struct { struct sn_queue_filter f; size_t n; } cases[] = {
+        {{.tenant = "a", .limit = 60}, 20},
+        {{.tag = "odd", .limit = 60}, 15},
+        {{.tenant = "b", .tag = "odd", .limit = 60}, 5},
+        {{.has_state = true, .state = SN_JOB_DONE, .limit = 60}, 4},
+        {{.has_state = true, .state = SN_JOB_RUNNING, .limit = 60}, 4},
+        {{.has_state = true, .state = SN_JOB_QUEUED, .limit = 60}, 22},
+        {{.has_state = true, .state = SN_JOB_QUEUED, .before = 11, .limit = 60}, 2},
+        {{.has_state = true, .state = SN_JOB_FAILED, .limit = 60}, 0},
+        {{.tenant = "c", .limit = 60}, 0},
+    };
+    for (size_t i = 0; i < SN_COUNT(cases); i++) {
+        const struct list l = list(&r, &cases[i].f, &more);
+        if (l.count != cases[i].n) print_message("case %zu: %zu\n", i, l.count);
+        assert_int_equal(l.count, cases[i].n);
+        assert_false(more);
+    }
+    f = (struct sn_queue_filter){.has_state = true, .state = SN_JOB_QUEUED, .limit = 5};
+    assert_int_equal(list(&r, &f, &more).count, 5);
+    assert_true(more);
+    rig_end(&r);
+}
+
+/* --- a foreign hand on the journal --- */
+
+static void another_programs_lock_is_waited_for(void **state)
+{
+    struct rig r = {0};
+    char path[128];
+    sqlite3 *db = NULL;
+    struct rig_answer a;
+    (void)state;
+    rig_open(&r);
+    const struct sn_job_id runs = rig_accept(&r, &(struct rig_job){0});
+    const uint64_t token = rig_claim(&r, 0);
+    snprintf(path, sizeof path, "%s/journal.db", r.folder);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    rig_submit(&r, &(struct rig_job){0}, &a);
+    rig_finish(&r, token, "{}");
+    rig_turn(&r, 300);
+    assert_false(a.came);
+    assert_int_equal(rig_get(&r, NULL, runs).state, SN_JOB_RUNNING);
+    struct sn_queue_stats s;
+    sn_queue_stats(r.q, &s);
+    CHECK_HAS(s.trouble, "another program");
+    /* A submission is not kept waiting for ever; a result is. */
+    rig_turn(&r, 5500);
+    assert_true(a.came);
+    assert_string_equal(a.code, "busy");
+    assert_int_equal(sqlite3_exec(db, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    rig_wait_state(&r, runs, SN_JOB_DONE);
+    rig_accept(&r, &(struct rig_job){0});
+    sn_queue_stats(r.q, &s);
+    assert_string_equal(s.trouble, "");
+    rig_end(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_job_runs_and_its_result_is_what_the_worker_said_and_the_queue_knows),
+        cmocka_unit_test(what_a_worker_says_must_be_json),
+        cmocka_unit_test(other_clients_jobs_are_not_found),
+        cmocka_unit_test(jobs_and_results_are_there_after_a_restart_and_what_ran_runs_again),
+        cmocka_unit_test(a_number_is_not_given_twice_though_the_last_job_is_deleted),
+        cmocka_unit_test(a_second_process_is_told_who_has_the_folder),
+        cmocka_unit_test(journals_of_others_are_refused),
+        cmocka_unit_test(a_key_is_one_job_also_after_a_restart),
+        cmocka_unit_test(submissions_with_one_key_at_the_same_time_are_one_job),
+        cmocka_unit_test(a_key_is_free_again_when_its_job_is_deleted),
+        cmocka_unit_test(a_passing_failure_is_tried_again_later_and_then_it_is_one),
+        cmocka_unit_test(a_released_job_is_as_if_it_had_not_begun),
+        cmocka_unit_test(the_job_that_kills_its_worker_twice_is_dead_and_its_neighbours_are_not),
+        cmocka_unit_test(suspects_and_deaths_are_remembered),
+        cmocka_unit_test(cancelling_is_final_at_once_and_stops_what_runs),
+        cmocka_unit_test(only_what_went_wrong_is_queued_again),
+        cmocka_unit_test(of_deleting_and_queueing_again_one_happens),
+        cmocka_unit_test(past_its_deadline_a_job_expires_whether_it_waits_or_runs),
+        cmocka_unit_test(the_clock_may_jump),
+        cmocka_unit_test(a_full_queue_says_so_and_when_to_come_again),
+        cmocka_unit_test(bytes_are_bounded_too),
+        cmocka_unit_test(draining_takes_nothing_new_but_ends_what_there_is),
+        cmocka_unit_test(closing_answers_all),
+        cmocka_unit_test(final_jobs_are_forgotten_with_what_only_they_had),
+        cmocka_unit_test(many_old_jobs_are_forgotten_in_pieces),
+        cmocka_unit_test(lists_are_newest_first_in_pages_and_filtered),
+        cmocka_unit_test(another_programs_lock_is_waited_for),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
