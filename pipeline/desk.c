@@ -1,7 +1,8 @@
 /* One lock for all lines, since a job passes it some ten times and a token not at all. What computes takes
  * turns at one device (compute/device.h): on a CPU all cores serve whoever computes, so that encoder, decoder
- * and transcriber, each a plain loop in a thread of its own, alternate by time, between the layers of what they
- * run, and the pool's threads have one master at any moment. Decoding of media runs beside it, in processes. */
+ * and transcriber, each a plain loop in a thread of its own, alternate by time, between the layers of what
+ * they run, and the pool's threads have one master at any moment. Decoding of media runs beside it, in
+ * processes. */
 #include "config.h"
 #include "pipeline/desk_impl.h"
 
@@ -63,7 +64,8 @@ void desk_stage(const struct desk_job *j, const char *stage, uint64_t done, uint
 
 /* --- outcomes --- */
 
-static void fail_v(struct desk_job *j, enum sn_outcome_kind kind, const char *code, const char *fmt, va_list ap)
+static void fail_v(struct desk_job *j, enum sn_outcome_kind kind, const char *code, const char *fmt,
+                   va_list ap)
 {
     pthread_mutex_lock(&j->k->lock);
     if (!atomic_load(&j->failed)) {
@@ -185,8 +187,8 @@ static void say_outcome(struct desk_job *j)
     o.code = failed ? j->code : j->missing ? "media_broken" : NULL;
     o.message = failed ? j->message : NULL;
     if (!failed && j->missing) {
-        snprintf(all, sizeof all, "%zu part%s could not be done; the first is %s", json_array_size(j->missing),
-                 json_array_size(j->missing) == 1 ? "" : "s",
+        snprintf(all, sizeof all, "%zu part%s could not be done; the first is %s",
+                 json_array_size(j->missing), json_array_size(j->missing) == 1 ? "" : "s",
                  json_string_value(json_array_get(j->missing, 0)));
         o.message = all;
     }
@@ -195,7 +197,8 @@ static void say_outcome(struct desk_job *j)
         desk_set(result, "error", json_pack("{s:s, s:s}", "code", o.code, "message", o.message));
     o.result = result;
     if (!failed && !result)
-        o = (struct sn_outcome){.kind = SN_OUTCOME_RETRY, .code = "out_of_memory", .message = "memory ran out"};
+        o = (struct sn_outcome){
+            .kind = SN_OUTCOME_RETRY, .code = "out_of_memory", .message = "memory ran out"};
     j->k->host.done(j->k->host.ctx, j->token, &o);
     json_decref(result);
 }
@@ -208,6 +211,8 @@ void desk_end(struct desk_job *j)
     pthread_mutex_lock(&k->lock);
     desk_begin(j);
     k->stats.n_running--;
+    k->stats.decode_s += j->decode_s;
+    k->stats.encode_s += j->encode_s;
     unlink_job(j);
     if (j->model) desk_release(k, j->model);
     pthread_mutex_unlock(&k->lock);
@@ -263,10 +268,16 @@ static size_t count_frames(const json_t *header)
     return n;
 }
 
+/* A copy of its header, since counts of references are not made for several threads. */
 static void parse(struct desk_job *j, const struct sn_errand *e)
 {
     struct sn_refusal r;
-    if (!sn_job_parse(e->header, count_frames(e->header), &j->job, &r))
+    json_t *header = json_deep_copy(e->header);
+    const bool ok = header && sn_job_parse(header, count_frames(header), &j->job, &r);
+    json_decref(header);
+    if (!header)
+        desk_fail(j, SN_OUTCOME_RETRY, "out_of_memory", "memory ran out");
+    else if (!ok)
         desk_fail(j, SN_OUTCOME_FAILED, "bad_request", "%s", r.message);
     else if (j->job.n_media != e->n_media)
         desk_fail(j, SN_OUTCOME_FAILED, "bad_request", "the job names %zu media, and %zu came",
@@ -376,7 +387,8 @@ static void fill_in(struct sn_desk_cfg *cfg)
 /* Everybody who decodes has a child at once: nobody waits for one that another holds. */
 static int open_sandbox(struct sn_desk *k, struct sn_diag *d)
 {
-    static const struct sn_sandbox_kind *const kinds[] = {&sn_image_kind, &sn_sound_kind, &sn_video_kind, NULL};
+    static const struct sn_sandbox_kind *const kinds[] = {&sn_image_kind, &sn_sound_kind, &sn_video_kind,
+                                                          NULL};
     const struct sn_sandbox_cfg cfg = {kinds, k->cfg.n_decoders + DESK_LISTEN_TOGETHER + 1};
     return sn_sandbox_new(&cfg, &k->sandbox, d);
 }
@@ -423,8 +435,9 @@ int sn_desk_new(const struct sn_desk_cfg *cfg, const struct sn_desk_host *host, 
     int rc = open_sandbox(k, d);
     if (rc == 0) rc = desk_models_open(k, cfg, d);
     if (rc == 0)
-        rc = sn_feature_cache_new(&(struct sn_feature_cache_cfg){.bytes_max = cfg->feature_bytes,
-                                                                 .folder = cfg->feature_folder}, &k->cache, d);
+        rc = sn_feature_cache_new(
+            &(struct sn_feature_cache_cfg){.bytes_max = cfg->feature_bytes, .folder = cfg->feature_folder},
+            &k->cache, d);
     if (rc == 0)
         rc = sn_device_open(&(struct sn_device_cfg){.n_threads = cfg->n_threads, .fast = cfg->fast},
                             &k->device, d);

@@ -23,21 +23,19 @@ struct sn_desk;
 struct sn_desk_model {
     const char *name;            /* as jobs call it */
     const char *path;            /* GGUF of a language model or of Whisper */
-    const char *mmproj;          /* its eyes and ears; NULL: path itself or PATH.mmproj.gguf, where there
-                                  * are such */
+    const char *mmproj;          /* its eyes and ears; NULL: as sn_tower_path() has it, if it is there */
 };
 struct sn_desk_cfg {
     const struct sn_desk_model *models; /* (n_models) copied */
     size_t n_models;
-    uint64_t memory_bytes;       /* of weights, keys and values of all loaded models; 0: three quarters
-                                  * of the machine */
+    uint64_t memory_bytes;       /* of weights, keys and values of all models; 0: 3/4 of the machine's */
     uint32_t idle_s;             /* a model that long unused is unloaded; 0: never */
     uint32_t n_together;         /* answers that are written at once; 0: 8 */
     size_t waiting_max;          /* errands taken and not begun; 0: 2 n_together */
     uint32_t n_ctx;              /* of one job; 0: the model's own, as far as memory goes */
     enum sn_kv_type kv_type;
     unsigned n_threads;          /* 0: one per core */
-    unsigned n_decoders;         /* processes that decode media; 0: 2 */
+    unsigned n_decoders;         /* jobs whose media are decoded at a time, in processes; 0: 2 */
     bool fast;                   /* as struct sn_device_cfg */
     size_t feature_bytes;        /* rows of media kept in memory; 0: 256 MiB */
     const char *feature_folder;  /* NULL: none on disk */
@@ -47,19 +45,18 @@ struct sn_desk_cfg {
 /* Why an errand ended. */
 enum sn_outcome_kind {
     SN_OUTCOME_DONE,
-    SN_OUTCOME_PARTIAL,          /* "missing" in the result */
+    SN_OUTCOME_PARTIAL,          /* what `missing` in the result names could not be had: media_broken */
     SN_OUTCOME_FAILED,           /* it would fail again */
     SN_OUTCOME_RETRY,            /* it might not */
     SN_OUTCOME_CANCELLED,
 };
 struct sn_outcome {
     enum sn_outcome_kind kind;
-    json_t *result;              /* docs/protocol.md, 3.6: text, finish, segments, media, usage, timings
-                                  * (but queue_ms),
-                                  * model, missing, error. Borrowed. Of an estimate: what ESTIMATE answers */
-    const char *code, *message;  /* of all but DONE: section 8, "In results"; no pointers, no library's
-                                  * text (a
-                                  * file's name is the job's `name` or "medium 3", never a path) */
+    json_t *result;              /* docs/protocol.md, 3.6: task, text, finish, segments, language, media,
+                                  * usage, timings (but queue_ms), model, missing, error. Of an estimate:
+                                  * what ESTIMATE answers, or NULL. Borrowed */
+    const char *code, *message;  /* of all but DONE: section 8, "In results". No pointers, no library's
+                                  * text; a medium is the job's `name` or "medium 3", never a path */
 };
 
 /* Called from the desk's threads, one call at a time for an errand; they must not wait long. */
@@ -69,12 +66,12 @@ struct sn_desk_host {
     void (*text)(void *ctx, uint64_t token, const char *text, size_t n); /* whole characters */
     void (*done)(void *ctx, uint64_t token, const struct sn_outcome *o); /* the last call for a token */
     void (*loaded)(void *ctx, size_t model, bool loaded);
-    void (*log)(void *ctx, int level, const char *text); /* never prompts, media or answers; may be NULL */
+    /* 0: an error, 1: a warning, 2: worth knowing. Never prompts, media or answers. NULL: nobody listens. */
+    void (*log)(void *ctx, int level, const char *text);
 };
 
 /* Checks that every model's file is there and what it is (not more: they are loaded when wanted). To be
- * called
- * before there are threads: it forks the processes that decode. */
+ * called before there are threads: it forks the processes that decode. */
 int sn_desk_new(const struct sn_desk_cfg *cfg, const struct sn_desk_host *host, struct sn_desk **out,
                 struct sn_diag *d);
 /* Stops what runs (CANCELLED), ends the threads, unloads. */
@@ -86,8 +83,8 @@ struct sn_desk_model_info {
     bool loaded;
     uint64_t bytes;                 /* while loaded */
 };
-bool sn_desk_model(struct sn_desk *k, size_t i, struct sn_desk_model_info *out); /* false past the last;
-                                                                                  * any thread */
+/* False past the last. Any thread. */
+bool sn_desk_model(struct sn_desk *k, size_t i, struct sn_desk_model_info *out);
 
 struct sn_errand_medium {
     enum sn_medium_kind kind;
@@ -99,8 +96,7 @@ struct sn_errand_medium {
 struct sn_errand {
     uint64_t token;
     const char *tenant;          /* salt of all caches */
-    json_t *header;              /* of the job; checked before, and again here. The desk takes a
-                                  * reference */
+    const json_t *header;        /* of the job; checked before, and again here. Copied */
     const struct sn_errand_medium *media; /* (n_media) copied */
     size_t n_media;
     bool estimate;
@@ -114,7 +110,8 @@ struct sn_desk_stats {
     size_t n_waiting, n_running, n_loaded;
     uint64_t n_steps, n_step_rows, n_tokens; /* decode steps, sequences in them, tokens drawn */
     uint64_t model_bytes, feature_bytes;
-    double decode_s, encode_s, prefill_s, generate_s; /* busy */
+    double decode_s, encode_s;       /* on media, of jobs that ended */
+    double prefill_s, generate_s;    /* of the decoder */
 };
 void sn_desk_stats(struct sn_desk *k, struct sn_desk_stats *out);
 

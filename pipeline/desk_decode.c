@@ -1,7 +1,7 @@
 /* The third stage: of each model, answers that are written together. A step runs a chunk of each: the newest
- * token of those that write, a piece of the prompt of those that read. While somebody writes, little is read in
- * a step, so that nobody waits long for his next token. New jobs join between steps, when the cache has room for
- * all that they may become, prompt and answer: so no answer that was begun ever lacks it. */
+ * token of those that write, a piece of the prompt of those that read. While somebody writes, little is read
+ * in a step, so that nobody waits long for his next token. New jobs join between steps, when the cache has
+ * room for all that they may become, prompt and answer: so no answer that was begun ever lacks it. */
 #include "config.h"
 #include "pipeline/desk_impl.h"
 
@@ -42,9 +42,11 @@ static int new_writing(struct sn_desk *k, struct desk_model *m, struct sn_diag *
     w->of = sn_calloc(n, sizeof(struct desk_job *));
     w->chunks = sn_calloc(n, sizeof *w->chunks);
     size_t n_logits;
-    if (!sn_size_mul(n, sn_llm_n_vocab(m->llm), &n_logits)) w->logits = sn_malloc_array(n_logits, sizeof(float));
+    if (!sn_size_mul(n, sn_llm_n_vocab(m->llm), &n_logits))
+        w->logits = sn_malloc_array(n_logits, sizeof(float));
     m->writing = w;
-    return w->jobs && w->of && w->chunks && w->logits ? 0 : sn_fail(d, SN_ENOMEM, "no memory for %zu answers", n);
+    if (w->jobs && w->of && w->chunks && w->logits) return 0;
+    return sn_fail(d, SN_ENOMEM, "no memory for %zu answers", n);
 }
 
 /* --- the line of prompts --- */
@@ -64,7 +66,8 @@ void desk_put_ready(struct desk_job *j)
 static bool is_stopped(const struct desk_job *j) { return atomic_load(&j->stop); }
 
 /* The next job of a model: one that was cancelled, or the first, where there is room for it. NULL: none. */
-static struct desk_job *take_ready(struct sn_desk *k, struct desk_model *m, bool (*has_room)(const struct desk_job *))
+static struct desk_job *take_ready(struct sn_desk *k, struct desk_model *m,
+                                   bool (*has_room)(const struct desk_job *))
 {
     pthread_mutex_lock(&k->lock);
     struct desk_job *j = desk_line_find(&m->ready, is_stopped);
@@ -116,8 +119,8 @@ static int new_writer(struct desk_job *j, struct sn_diag *d)
 {
     struct desk_model *m = j->model;
     const struct sn_sampler_cfg sampling = sampling_of(&j->job.options);
-    const struct sn_writer_cfg cfg = {.llm = m->llm, .engine = m->engine, .prefix = m->prefix, .salt = &j->salt,
-                                      .sampling = &sampling};
+    const struct sn_writer_cfg cfg = {
+        .llm = m->llm, .engine = m->engine, .prefix = m->prefix, .salt = &j->salt, .sampling = &sampling};
     int rc = m->writing ? 0 : new_writing(j->k, m, d);
     if (rc == 0) rc = make_memory(m, &j->prompt, d);
     if (rc == 0) rc = sn_writer_new(&cfg, &j->prompt, &j->writer, d);
@@ -230,7 +233,8 @@ static void run_apart(struct desk_model *m, struct desk_writing *w)
     }
 }
 
-static void note_step(struct sn_desk *k, size_t n_chunks, size_t n_tokens, double prefill_s, double generate_s)
+static void note_step(struct sn_desk *k, size_t n_chunks, size_t n_tokens, double prefill_s,
+                      double generate_s)
 {
     pthread_mutex_lock(&k->lock);
     k->stats.n_steps++;

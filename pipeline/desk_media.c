@@ -1,7 +1,7 @@
-/* The first stage. Of each job first all is found out that tells what it costs (pictures are decoded, recordings
- * listened to, videos looked into), and its prompt is put together without rows: what does not fit is refused
- * before anything is encoded, and an estimate ends here. Then its media are prepared and go to the encoder one by
- * one, within a bound of bytes. */
+/* The first stage. Of each job first all is found out that tells what it costs (pictures are decoded,
+ * recordings listened to, videos looked into), and its prompt is put together without rows: what does not fit
+ * is refused before anything is encoded, and an estimate ends here. Then its media are prepared and go to the
+ * encoder one by one, within a bound of bytes. */
 #include "config.h"
 #include "pipeline/desk_impl.h"
 
@@ -44,7 +44,8 @@ int desk_source_open(const struct desk_medium *m, struct sn_source *out, struct 
     return rc;
 }
 
-static int load_picture(struct desk_job *j, const struct desk_medium *m, struct sn_image *out, struct sn_diag *d)
+static int load_picture(struct desk_job *j, const struct desk_medium *m, struct sn_image *out,
+                        struct sn_diag *d)
 {
     struct sn_source s;
     int rc = desk_source_open(m, &s, d);
@@ -141,9 +142,10 @@ static int plan_video(struct desk_job *j, struct desk_medium *m, size_t room, st
     struct sn_clip clip;
     struct sn_watch_plan plan;
     int rc = look_into(j, m, &clip, d);
-    const struct sn_watch_cfg cfg = {.fps = (double)o->fps, .n_frames = o->frames, .view_tokens = o->image_tokens,
-                                     .room = room};
-    if (rc == 0) rc = sn_watch_plan(sn_vision_prepares(sn_sight_tower(j->model->sight)), &clip, &cfg, &plan, d);
+    const struct sn_watch_cfg cfg = {
+        .fps = (double)o->fps, .n_frames = o->frames, .view_tokens = o->image_tokens, .room = room};
+    if (rc == 0)
+        rc = sn_watch_plan(sn_vision_prepares(sn_sight_tower(j->model->sight)), &clip, &cfg, &plan, d);
     if (rc == 0) rc = sn_watch_foresee(j->model->sight, &plan, &m->watched, d);
     if (rc < 0) return rc;
     m->n_tokens = plan.n_tokens;
@@ -165,7 +167,8 @@ static size_t count_videos(const struct desk_job *j)
     return n;
 }
 
-static int plan_medium(struct desk_job *j, struct desk_medium *m, size_t room, size_t *held, struct sn_diag *d)
+static int plan_medium(struct desk_job *j, struct desk_medium *m, size_t room, size_t *held,
+                       struct sn_diag *d)
 {
     switch (m->kind) {
     case SN_MEDIUM_IMAGE: return plan_picture(j, m, held, d);
@@ -188,8 +191,8 @@ static void plan_all(struct desk_job *j, bool videos, size_t room, size_t *n_don
         ++*n_done;
         const size_t n_ctx = sn_engine_n_ctx(j->model->engine), n = planned_tokens(j);
         if (n > n_ctx && !looks(j))
-            desk_fail(j, SN_OUTCOME_FAILED, "does_not_fit", "%s: with it the media are %zu tokens; the context "
-                      "is %zu", m->label, n, n_ctx);
+            desk_fail(j, SN_OUTCOME_FAILED, "does_not_fit",
+                      "%s: with it the media are %zu tokens; the context is %zu", m->label, n, n_ctx);
     }
 }
 
@@ -211,8 +214,9 @@ static bool fits(struct desk_job *j, size_t n_prompt)
 {
     const size_t n_ctx = sn_engine_n_ctx(j->model->engine);
     if (n_prompt <= n_ctx) return true;
-    desk_fail(j, SN_OUTCOME_FAILED, "does_not_fit", "the prompt has %zu tokens, %zu of them media; the context "
-              "holds %zu", n_prompt, planned_tokens(j), n_ctx);
+    desk_fail(j, SN_OUTCOME_FAILED, "does_not_fit",
+              "the prompt has %zu tokens, %zu of them media; the context holds %zu", n_prompt,
+              planned_tokens(j), n_ctx);
     return false;
 }
 
@@ -258,8 +262,8 @@ static size_t prepare_picture(struct desk_job *j, struct desk_medium *m, struct 
     const struct sn_recall from = {.cache = j->k->cache, .salt = &j->salt};
     *rc = m->image.rgb ? 0 : load_picture(j, m, &m->image, d);
     if (*rc == 0)
-        *rc = sn_sight_begin(j->model->sight, &m->image, j->job.options.image_tokens, &from, &m->seen, &m->pixels,
-                             d);
+        *rc = sn_sight_begin(j->model->sight, &m->image, j->job.options.image_tokens, &from, &m->seen,
+                             &m->pixels, d);
     sn_image_fini(&m->image);
     return m->pixels.x ? m->pixels.plan.n_floats * sizeof *m->pixels.x : 0;
 }

@@ -1,7 +1,7 @@
-/* A model is loaded by the thread whose job wants it first, one model at a time, and stays until its memory is
- * wanted or nobody used it for idle_s. While a load waits for memory that running jobs hold, no job takes hold of
- * any model: so the memory comes free, and in the end everybody is served. Taking weights to the device takes
- * turns with what computes there, matrix by matrix: answers that are being written go on. */
+/* A model is loaded by the thread whose job wants it first, one model at a time, and stays until its memory
+ * is wanted or nobody used it for idle_s. While a load waits for memory that running jobs hold, no job takes
+ * hold of any model: so the memory comes free, and in the end everybody is served. Taking weights to the
+ * device takes turns with what computes there, matrix by matrix: answers that are being written go on. */
 #include "config.h"
 #include "pipeline/desk_impl.h"
 
@@ -41,7 +41,8 @@ static int look_at_mmproj(struct desk_model *m, bool named, struct sn_diag *d)
     const int rc = sn_gguf_open(m->mmproj, &g, d);
     if (rc < 0) return rc;
     const char *kind = sn_projector_file_kind(g, SN_SENSE_SIGHT);
-    m->kinds[SN_MEDIUM_IMAGE] = kind && sn_fuse_placeholder(kind) && sn_vision_file_prepares(g, &pre, NULL) == 0;
+    m->kinds[SN_MEDIUM_IMAGE] =
+        kind && sn_fuse_placeholder(kind) && sn_vision_file_prepares(g, &pre, NULL) == 0;
     m->kinds[SN_MEDIUM_VIDEO] = m->kinds[SN_MEDIUM_IMAGE];
     m->kinds[SN_MEDIUM_AUDIO] = sn_audio_file_rows(g, &n_rows, NULL) == 0;
     if (strcmp(m->mmproj, m->path)) m->file_bytes += sn_gguf_size(g);
@@ -227,8 +228,9 @@ static int open_engine(struct sn_desk *k, struct desk_model *m, uint64_t left, s
     const size_t least = k->cfg.n_ctx ? n_ctx : sn_min(n_ctx, CTX_MIN);
     const size_t most = left / 2 / page > SPARE_PAGES ? (left / 2 / page - SPARE_PAGES) * SN_KV_PAGE : 0;
     if (most < least)
-        return sn_fail(d, SN_ELIMIT, "model %s: keys and values of %zu tokens take %zu bytes; %llu are left for "
-                       "them", m->name, least, (least / SN_KV_PAGE + SPARE_PAGES) * page,
+        return sn_fail(d, SN_ELIMIT,
+                       "model %s: keys and values of %zu tokens take %zu bytes; %llu are left for them",
+                       m->name, least, (least / SN_KV_PAGE + SPARE_PAGES) * page,
                        (unsigned long long)left / 2);
     n_ctx = sn_min(n_ctx, most);
     const size_t wanted = sn_max(n_ctx, (size_t)n_together * sn_min(n_ctx, SENSIBLE_TOKENS));
@@ -253,7 +255,8 @@ static int open_senses(struct sn_desk *k, struct desk_model *m, struct sn_diag *
         sn_sight_set_digest(m->sight, &m->mmproj_digest);
         rc = check_width(sn_sight_projector(m->sight), m, d);
     }
-    if (rc == 0 && m->kinds[SN_MEDIUM_AUDIO]) rc = sn_hearing_open(k->device, m->mmproj, NULL, &m->hearing, d);
+    if (rc == 0 && m->kinds[SN_MEDIUM_AUDIO])
+        rc = sn_hearing_open(k->device, m->mmproj, NULL, &m->hearing, d);
     if (m->hearing) {
         sn_hearing_set_digest(m->hearing, &m->mmproj_digest);
         rc = rc < 0 ? rc : check_width(sn_hearing_projector(m->hearing), m, d);
@@ -339,7 +342,8 @@ static struct desk_model *find_model(struct desk_job *j)
 static bool can_do(struct desk_job *j, const struct desk_model *m)
 {
     if (m->whisper != (j->job.task == SN_TASK_TRANSCRIBE)) {
-        desk_fail(j, SN_OUTCOME_FAILED, "unsupported", "model %s cannot %s", m->name, sn_task_name(j->job.task));
+        desk_fail(j, SN_OUTCOME_FAILED, "unsupported", "model %s cannot %s", m->name,
+                  sn_task_name(j->job.task));
         return false;
     }
     for (size_t i = 0; i < j->n_media; i++)
@@ -355,12 +359,13 @@ static struct desk_model *longest_idle(struct sn_desk *k)
 {
     struct desk_model *oldest = NULL;
     for (size_t i = 0; i < k->n_models; i++)
-        if (is_idle(&k->models[i]) && (!oldest || k->models[i].used_s < oldest->used_s)) oldest = &k->models[i];
+        if (is_idle(&k->models[i]) && (!oldest || k->models[i].used_s < oldest->used_s))
+            oldest = &k->models[i];
     return oldest;
 }
 
-/* Unloads what is idle, waits for what is in use, until there is room for m; with lock. False: there never will
- * be, or the job was cancelled. */
+/* Unloads what is idle, waits for what is in use, until there is room for m; with lock. False: there never
+ * will be, or the job was cancelled. */
 static bool make_room(struct desk_job *j, const struct desk_model *m, uint64_t need)
 {
     struct sn_desk *k = j->k;
@@ -398,8 +403,9 @@ static bool load_for(struct desk_job *j, struct desk_model *m)
     if (!ok) {
         pthread_mutex_unlock(&k->lock);
         if (!desk_is_over(j))
-            desk_fail(j, SN_OUTCOME_FAILED, "does_not_fit", "model %s takes %llu bytes; all models may take %llu",
-                      m->name, (unsigned long long)need, (unsigned long long)k->cfg.memory_bytes);
+            desk_fail(j, SN_OUTCOME_FAILED, "does_not_fit",
+                      "model %s takes %llu bytes; all models may take %llu", m->name,
+                      (unsigned long long)need, (unsigned long long)k->cfg.memory_bytes);
         pthread_mutex_lock(&k->lock);
         return false;
     }

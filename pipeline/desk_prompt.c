@@ -102,7 +102,8 @@ static bool names_media(const json_t *messages)
 
 /* The content of one message, its media as this model takes them; *at counts those that were. first: media
  * that no part stands for come before what is said. */
-static json_t *content_of(const struct desk_job *j, json_t *content, bool first, size_t *at, struct sn_diag *d)
+static json_t *content_of(const struct desk_job *j, json_t *content, bool first, size_t *at,
+                          struct sn_diag *d)
 {
     json_t *parts, *part;
     size_t i;
@@ -150,8 +151,8 @@ static json_t *messages_of(const struct desk_job *j, struct sn_diag *d)
         if (is_user(message)) last = i;
     json_array_foreach(from, i, message) {
         json_t *m = json_copy(message);
-        json_t *content = content_of(j, json_object_get(message, "content"), j->n_media && !named && i == last,
-                                     &at, d);
+        json_t *content =
+            content_of(j, json_object_get(message, "content"), j->n_media && !named && i == last, &at, d);
         if (json_object_set_new(m, "content", content) != 0 || json_array_append_new(out, m) != 0) {
             json_decref(out);
             out = NULL;
@@ -169,12 +170,13 @@ static json_t *messages_of(const struct desk_job *j, struct sn_diag *d)
 
 /* --- prompts --- */
 
-static int fuse_raw(const struct desk_job *j, const struct media *media, struct sn_prompt *out, struct sn_diag *d)
+static int fuse_raw(const struct desk_job *j, const struct media *media, struct sn_prompt *out,
+                    struct sn_diag *d)
 {
     const struct sn_llm *llm = j->model->llm;
     const size_t n = strlen(j->job.prompt);
-    struct sn_fuse f = {.tokenizer = sn_llm_tokenizer(llm), .text = j->job.prompt, .n = n, .media = media->list,
-                        .n_media = media->n, .width = sn_llm_n_embd(llm)};
+    const struct sn_fuse f = {.tokenizer = sn_llm_tokenizer(llm), .text = j->job.prompt, .n = n,
+                              .media = media->list, .n_media = media->n, .width = sn_llm_n_embd(llm)};
     if (media->n) return sn_fuse(&f, out, d);
     struct sn_ids ids = {0};
     const int rc = sn_tokenizer_encode(f.tokenizer, f.text, n, SN_TOK_SPECIAL | SN_TOK_BOS_EOS, &ids, d);
@@ -182,14 +184,16 @@ static int fuse_raw(const struct desk_job *j, const struct media *media, struct 
     return rc;
 }
 
-static int fuse_chat(const struct desk_job *j, const struct media *media, struct sn_prompt *out, struct sn_diag *d)
+static int fuse_chat(const struct desk_job *j, const struct media *media, struct sn_prompt *out,
+                     struct sn_diag *d)
 {
     const struct sn_llm *llm = j->model->llm;
     const struct sn_chat_media c = {.chat = j->model->chat, .tokenizer = sn_llm_tokenizer(llm),
                                     .media = media->list, .n_media = media->n, .width = sn_llm_n_embd(llm)};
     if (!c.chat)
-        return sn_fail(d, SN_EUNSUPPORTED, "model %s has no chat template: options.raw gives the prompt to it as "
-                       "it is", j->model->name);
+        return sn_fail(d, SN_EUNSUPPORTED,
+                       "model %s has no chat template: options.raw gives the prompt to it as it is",
+                       j->model->name);
     json_t *messages = messages_of(j, d);
     if (!messages) return -(int)d->code;
     struct sn_ids ids = {0};

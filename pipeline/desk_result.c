@@ -1,4 +1,4 @@
-/* docs/protocol.md, 3.6: what the desk knows of it. The rest (job, state, attempts, queue_ms) is the queue's. */
+/* docs/protocol.md, 3.6: what the desk knows of it. The rest (job, state, attempts, ...) is the queue's. */
 #include "config.h"
 #include "pipeline/desk_impl.h"
 
@@ -15,7 +15,8 @@ static json_t *ms(double seconds) { return rounded(seconds > 0 ? seconds * 1000 
 
 static void add_cached(json_t *to, enum sn_recalled r)
 {
-    if (r != SN_RECALLED_NOT) desk_set(to, "cached", json_string(r == SN_RECALLED_MEMORY ? "memory" : "disk"));
+    if (r != SN_RECALLED_NOT)
+        desk_set(to, "cached", json_string(r == SN_RECALLED_MEMORY ? "memory" : "disk"));
 }
 
 static void add_picture(json_t *to, const struct desk_medium *m)

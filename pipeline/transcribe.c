@@ -150,7 +150,8 @@ static bool decodes_alike(const struct lane *a, const struct lane *b)
            x->temperatures == y->temperatures && x->n_temperatures == y->n_temperatures &&
            x->best_of == y->best_of && x->max_tokens == y->max_tokens &&
            x->compression_max == y->compression_max && x->logprob_min == y->logprob_min &&
-           x->no_speech_min == y->no_speech_min && x->previous == y->previous && x->n_previous == y->n_previous;
+           x->no_speech_min == y->no_speech_min && x->previous == y->previous &&
+           x->n_previous == y->n_previous;
 }
 
 /* The lane's next window, if it has one now. */
@@ -223,8 +224,8 @@ static int decode(struct sn_transcription *p)
         if (rc == 0) windows[i] = (struct sn_whisper_window){(int32_t)i, p->items[i].lane->language};
     }
     if (rc == 0)
-        rc = sn_whisper_decode(p->t->whisper, p->t->engine, windows, p->n_items, &p->items[0].lane->cfg->decode, texts,
-                               p->stop, p->d);
+        rc = sn_whisper_decode(p->t->whisper, p->t->engine, windows, p->n_items,
+                               &p->items[0].lane->cfg->decode, texts, p->stop, p->d);
     for (size_t i = 0; i < p->n_items && rc == 0; i++) p->items[i].text = texts[i];
     sn_free(windows);
     sn_free(texts);

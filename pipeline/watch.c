@@ -241,7 +241,8 @@ int sn_watch_foresee(const struct sn_sight *s, const struct sn_watch_plan *plan,
                      struct sn_diag *d)
 {
     const struct sn_views views = sn_vision_views(sn_sight_tower(s), &plan->frame);
-    struct watching w = {.plan = plan, .out = out, .n_frames = plan->n_frames, .n_views = plan->n_views, .d = d};
+    struct watching w = {
+        .plan = plan, .out = out, .n_frames = plan->n_frames, .n_views = plan->n_views, .d = d};
     *out = (struct sn_watched){.plan = *plan};
     int rc = sn_projector_views(sn_sight_projector(s), &views, &out->view, d);
     out->at = sn_calloc(plan->n_views, sizeof *out->at);

@@ -46,7 +46,7 @@ static void on_done(void *ctx, uint64_t token, const struct sn_outcome *o)
     pthread_mutex_lock(&h->lock);
     struct host_job *j = job_of(h, token);
     j->o = *o;
-    j->o.result = json_incref(o->result);
+    j->o.result = json_deep_copy(o->result);
     snprintf(j->code, sizeof j->code, "%s", o->code ? o->code : "");
     snprintf(j->message, sizeof j->message, "%s", o->message ? o->message : "");
     j->done = true;
@@ -135,7 +135,9 @@ static json_t *parse(const char *text)
 
 static enum sn_medium_kind kind_of(const char *name)
 {
-    return !strcmp(name, "image") ? SN_MEDIUM_IMAGE : !strcmp(name, "audio") ? SN_MEDIUM_AUDIO : SN_MEDIUM_VIDEO;
+    return !strcmp(name, "image")   ? SN_MEDIUM_IMAGE
+           : !strcmp(name, "audio") ? SN_MEDIUM_AUDIO
+                                    : SN_MEDIUM_VIDEO;
 }
 
 int host_try(struct host *h, uint64_t token, const char *tenant, const char *header, const char *const *paths,

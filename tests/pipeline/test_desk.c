@@ -1,5 +1,5 @@
-/* The desk and text: answers do not depend on their company, cancels and faults do what they say, nothing of a
- * job stays. */
+/* The desk and text: answers do not depend on their company, cancels and faults do what they say, nothing of
+ * a job stays. */
 #include "config.h"
 
 #include "tests/pipeline/desk_host.h"
@@ -64,8 +64,8 @@ static char *alone_answer(struct alone *a, const char *prompt, bool raw, uint32_
     struct sn_diag d;
     const struct sn_chat_msg msg = {"user", prompt};
     if (raw)
-        ok(sn_tokenizer_encode(sn_llm_tokenizer(a->llm), prompt, strlen(prompt), SN_TOK_SPECIAL | SN_TOK_BOS_EOS,
-                               &ids, &d), &d);
+        ok(sn_tokenizer_encode(sn_llm_tokenizer(a->llm), prompt, strlen(prompt),
+                               SN_TOK_SPECIAL | SN_TOK_BOS_EOS, &ids, &d), &d);
     else
         ok(sn_chat_encode(a->chat, &(struct sn_chat_input){.msgs = &msg, .n_msgs = 1}, &ids, &d), &d);
     const struct sn_sampler_cfg sampling = {.max_tokens = max_tokens};
@@ -81,7 +81,8 @@ static char *alone_answer(struct alone *a, const char *prompt, bool raw, uint32_
 
 enum { CROWD = 16, MANY = 64 };
 
-static const char *const words[] = {"river", "engine", "two birds", "Once upon a time", "12 + 30 =", "The queue"};
+static const char *const words[] = {"river",     "engine",   "two birds", "Once upon a time",
+                                    "12 + 30 =", "The queue"};
 
 static void prompt_of(size_t i, char *out, size_t size)
 {
@@ -154,14 +155,15 @@ static void check_names(const json_t *o, const char *const *names)
     assert_int_equal(json_object_size(o), n);
 }
 
-static const char *const usage_names[] = {"prompt_tokens", "cached_tokens", "completion_tokens", "media_tokens",
-                                          "tiles", "audio_s", NULL};
+static const char *const usage_names[] = {
+    "prompt_tokens", "cached_tokens", "completion_tokens", "media_tokens", "tiles", "audio_s", NULL};
 static const char *const timing_names[] = {"decode_ms", "encode_ms", "prefill_ms", "first_token_ms",
                                            "generation_ms", "total_ms", NULL};
 
 static void results_have_what_the_protocol_says(void **state)
 {
-    static const char *const generate[] = {"task", "text", "finish", "media", "usage", "timings", "model", NULL};
+    static const char *const generate[] = {"task",  "text",    "finish", "media",
+                                           "usage", "timings", "model",  NULL};
     static const char *const noop[] = {"task", "text", "finish", "usage", "timings", NULL};
     static const char *const model[] = {"name", "sha256", NULL};
     struct host h;
@@ -181,7 +183,8 @@ static void results_have_what_the_protocol_says(void **state)
     struct sn_diag d;
     mm_path(path, sizeof path, "models", "llama-smol.gguf");
     ok(sn_sha256_file(path, hex, &d), &d);
-    assert_string_equal(json_string_value(json_object_get(json_object_get(j->o.result, "model"), "sha256")), hex);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(j->o.result, "model"), "sha256")),
+                        hex);
     assert_string_equal(j->stages, "prefill generate ");
     j = host_expect(&h, 1, SN_OUTCOME_DONE, NULL);
     check_names(j->o.result, noop);
@@ -265,8 +268,8 @@ static void who_comes_too_many_is_refused_at_once(void **state)
     (void)state;
     host_open(&h, smol, 1, &(struct sn_desk_cfg){.waiting_max = 4, .n_together = 1, .n_decoders = 1});
     size_t n = 0;
-    while (n < 100 && host_try(&h, n, "local", "{'prompt':'x','options':{'raw':true,'max_tokens':400}}", NULL, 0,
-                               false) == 0)
+    while (n < 100 && host_try(&h, n, "local", "{'prompt':'x','options':{'raw':true,'max_tokens':400}}", NULL,
+                               0, false) == 0)
         n++;
     assert_true(n >= 4 && n < 12);
     for (size_t i = 0; i < n; i++) sn_desk_cancel(h.desk, i);
@@ -304,7 +307,8 @@ static void a_desk_that_ends_cancels_what_it_has(void **state)
     host_open(&h, smol, 1, &(struct sn_desk_cfg){.faults = true, .n_together = 1, .waiting_max = MANY});
     host_submit(&h, 0, "{'task':'noop','options':{'fault':'hang'}}");
     for (uint64_t i = 1; i < MANY; i++)
-        host_submit(&h, i, "{'prompt':'x','options':{'raw':true,'max_tokens':2000,'repetition_penalty':1.5}}");
+        host_submit(&h, i,
+                    "{'prompt':'x','options':{'raw':true,'max_tokens':2000,'repetition_penalty':1.5}}");
     host_await_text(&h, 1);
     sn_desk_free(&h.desk);
     size_t n_cancelled = 0;

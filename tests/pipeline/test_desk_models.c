@@ -13,7 +13,8 @@ static const char *const two[] = {"llama-smol", "qwen2"};
 static void ask(struct host *h, uint64_t token, const char *model)
 {
     char header[200];
-    snprintf(header, sizeof header, "{'prompt':'a b c','model':'%s','options':{'raw':true,'max_tokens':20}}", model);
+    snprintf(header, sizeof header, "{'prompt':'a b c','model':'%s','options':{'raw':true,'max_tokens':20}}",
+             model);
     host_submit(h, token, header);
 }
 
@@ -33,7 +34,8 @@ static void models_are_what_their_files_say(void **state)
     (void)state;
     host_open(&h, models, 4, &(struct sn_desk_cfg){0});
     assert_true(sn_desk_model(h.desk, 0, &m) && m.tasks[SN_TASK_GENERATE] && !m.tasks[SN_TASK_TRANSCRIBE]);
-    assert_true(!m.kinds[SN_MEDIUM_IMAGE] && !m.kinds[SN_MEDIUM_AUDIO] && !m.kinds[SN_MEDIUM_VIDEO] && !m.loaded);
+    assert_true(!m.kinds[SN_MEDIUM_IMAGE] && !m.kinds[SN_MEDIUM_AUDIO] && !m.kinds[SN_MEDIUM_VIDEO] &&
+                !m.loaded);
     assert_true(sn_desk_model(h.desk, 1, &m) && m.tasks[SN_TASK_TRANSCRIBE] && m.kinds[SN_MEDIUM_AUDIO]);
     assert_true(sn_desk_model(h.desk, 2, &m) && m.kinds[SN_MEDIUM_IMAGE] && m.kinds[SN_MEDIUM_VIDEO]);
     assert_true(sn_desk_model(h.desk, 3, &m) && m.kinds[SN_MEDIUM_AUDIO] && !m.kinds[SN_MEDIUM_IMAGE]);
