@@ -23,6 +23,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tests" 
 import page
 import program
 
+SLOTS = 16  # jobs that the worker takes at a time: twice --together
 POSTGRES = next(iter(sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
 
 
@@ -88,9 +89,27 @@ def load(a, *words):
     return json.loads(run(a.load, *words))
 
 
-def submits(a, daemon, outstanding):
-    """Fresh jobs each time; those that were done are forgotten at once (keep_s 0)."""
-    return load(a, "snjp", daemon.endpoint, 8, outstanding, a.seconds, ',"keep_s":0')
+def hold(daemon):
+    """Jobs that sleep in all places the worker has: what is submitted from now on waits."""
+    c = program.Client(daemon.endpoint)
+    for _ in range(SLOTS):
+        c.submit({"task": "noop", "priority": 100, "options": {"sleep_ms": 600000}})
+    while c.ask("STATS")["queue"]["jobs"]["running"] < SLOTS:
+        time.sleep(0.02)
+    c.close()
+
+
+def fresh(folder, name):
+    shutil.rmtree(folder / name, ignore_errors=True)
+    (folder / name).mkdir()
+    return program.Daemon(folder / name, "--jobs-max", 10_000_000, "--share-percent", 100, "--log-level", "error")
+
+
+def submits(a, folder, clients, outstanding):
+    """Submits alone, as the inserts beside them: nothing is run meanwhile."""
+    with fresh(folder, "submits") as daemon:
+        hold(daemon)
+        return load(a, "snjp", daemon.endpoint, clients, outstanding, a.seconds)
 
 
 def drained(daemon, timeout_s=600):
@@ -112,7 +131,7 @@ def done_count(client):
 def claims(a, daemon):
     """No-op jobs that wait behind some that sleep, from the first that ends to the last, per second."""
     c = program.Client(daemon.endpoint)
-    for _ in range(64):
+    for _ in range(SLOTS):
         c.submit({"task": "noop", "keep_s": 0, "priority": 100, "options": {"sleep_ms": 4000}})
     jobs = load(a, "snjp", daemon.endpoint, 8, 64, 2, ',"keep_s":0')["n"]
     base, begin = done_count(c), None
@@ -180,19 +199,17 @@ def main():
         folder.chmod(0o755)
         postgres, bean = Postgres(folder), Beanstalk(folder)
         try:
-            with program.Daemon(folder, "--jobs-max", 10_000_000, "--log-level", "error") as daemon:
-                for _ in range(a.rounds):
-                    note("pg insert", postgres.rate("insert", a.seconds))
-                    note("8x1", submits(a, daemon, 1)["per_s"])
-                    drained(daemon)
-                    note("bean 8x1", load(a, "beanstalk", bean.port, 8, 1, a.seconds)["per_s"])
-                    note("8x64", submits(a, daemon, 64)["per_s"])
-                    drained(daemon)
-                    note("pg claim", postgres.rate("claim", a.seconds))
+            for _ in range(a.rounds):
+                note("pg insert", postgres.rate("insert", a.seconds))
+                note("8x1", submits(a, folder, 8, 1)["per_s"])
+                note("bean 8x1", load(a, "beanstalk", bean.port, 8, 1, a.seconds)["per_s"])
+                note("8x64", submits(a, folder, 8, 64)["per_s"])
+                note("pg claim", postgres.rate("claim", a.seconds))
+                with fresh(folder, "claims") as daemon:
                     note("claim", claims(a, daemon))
-                    note("fsync", fsync_ms(folder))
-                    note("accept", load(a, "snjp", daemon.endpoint, 1, 1, a.seconds, ',"keep_s":0')["p50_ms"])
-                    drained(daemon)
+                note("fsync", fsync_ms(folder))
+                note("accept", submits(a, folder, 1, 1)["p50_ms"])
+            with fresh(folder, "clients") as daemon:
                 answered, per_client, busy = many_clients(a, daemon)
         finally:
             postgres.stop()

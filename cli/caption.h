@@ -3,7 +3,8 @@
 /* 'sensorium caption': its options, and what a run of it shares.
  *
  *     caption_walk       which files there are
- *     caption_run        each file's way: what is to be done (caption_plan, caption_ledger), its job
+ *     caption_run        all of them
+ *     caption_work       each file's way: what is to be done (caption_plan, caption_ledger), its job
  *                        (caption_jobs), its caption in a sidecar or a table (caption_output)
  *     caption_report     what became of them
  *     caption_watch      what is new in the folders

@@ -78,13 +78,14 @@ static int make_args(struct caption_daemon *k, struct sn_diag *d)
     k->args[k->n_args++] = sn_strdup(k->program);
     add_arg(k, "--data", sn_strdup(k->cfg->data), &ok);
     add_arg(k, "--endpoint", sn_strdup(k->endpoint), &ok);
-    add_arg(k, "--log-level", sn_strdup("warn"), &ok);
+    add_arg(k, "--log-level", sn_strdup("warning"), &ok);
     for (size_t i = 0; i < k->cfg->n_models; i++)
         add_arg(k, "--model", model_arg(&k->cfg->models[i]), &ok);
     for (size_t i = 0; i < k->cfg->n_roots; i++)
         add_arg(k, "--root", sn_strdup(k->cfg->roots[i]), &ok);
-    return ok && k->args[0] ? 0 : sn_fail(d, SN_ELIMIT, "sensoriumd: %zu folders are more than fit on its command "
-                                          "line", k->cfg->n_roots);
+    if (ok && k->args[0])
+        return 0;
+    return sn_fail(d, SN_ELIMIT, "sensoriumd: %zu folders do not fit on its command line", k->cfg->n_roots);
 }
 
 /* A socket's path has 107 bytes at most (unix(7)); a folder of the cache may be deeper than that. */
@@ -113,8 +114,8 @@ _Noreturn static void become_daemon(const struct caption_daemon *k, pid_t parent
     /* Ours is the terminal and its Ctrl-C; the child is told by us. */
     setpgid(0, 0);
     const int null_fd = open("/dev/null", O_RDONLY);
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent && null_fd >= 0 && dup2(null_fd, 0) >= 0 &&
-        dup2(log_fd, 1) >= 0 && dup2(log_fd, 2) >= 0)
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent && null_fd >= 0 &&
+        dup2(null_fd, 0) >= 0 && dup2(log_fd, 1) >= 0 && dup2(log_fd, 2) >= 0)
         execvp(k->program, k->args);
     const char *why = strerror(errno);
     (void)!write(2, k->program, strlen(k->program));
@@ -152,7 +153,8 @@ static void free_daemon(struct caption_daemon *k)
     sn_free(k);
 }
 
-int caption_daemon_start(const struct caption_daemon_cfg *cfg, struct caption_daemon **out, struct sn_diag *d)
+int caption_daemon_start(const struct caption_daemon_cfg *cfg, struct caption_daemon **out,
+                         struct sn_diag *d)
 {
     struct caption_daemon *k = sn_calloc(1, sizeof *k);
     if (!k)
@@ -203,10 +205,9 @@ int caption_daemon_check(struct caption_daemon *k, struct sn_diag *d)
     char line[400];
     k->pid = 0;
     last_line(k, line, sizeof line);
-    if (WIFSIGNALED(status))
-        return sn_fail(d, SN_ENET, "sensoriumd was killed by signal %d%s%s", WTERMSIG(status), *line ? ": " : "",
-                       line);
-    return sn_fail(d, SN_ENET, "sensoriumd ended with status %d%s%s", WEXITSTATUS(status), *line ? ": " : "", line);
+    const bool killed = WIFSIGNALED(status);
+    return sn_fail(d, SN_ENET, "sensoriumd %s %d%s%s", killed ? "was killed by signal" : "ended with status",
+                   killed ? WTERMSIG(status) : WEXITSTATUS(status), *line ? ": " : "", line);
 }
 
 int caption_daemon_restart(struct caption_daemon *k, struct sn_diag *d) { return spawn(k, d); }

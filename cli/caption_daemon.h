@@ -23,7 +23,8 @@ struct caption_daemon;
 
 /* Starts `sensoriumd` ($SENSORIUMD, else the one beside this program, else the one in the path). It is not
  * ready yet. *cfg and what it points to must outlive the daemon. */
-int caption_daemon_start(const struct caption_daemon_cfg *cfg, struct caption_daemon **out, struct sn_diag *d);
+int caption_daemon_start(const struct caption_daemon_cfg *cfg, struct caption_daemon **out,
+                         struct sn_diag *d);
 const char *caption_daemon_endpoint(const struct caption_daemon *k);
 /* 0: it runs; else it ended, and *d has how, and the last line that it wrote. */
 int caption_daemon_check(struct caption_daemon *k, struct sn_diag *d);

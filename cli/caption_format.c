@@ -63,26 +63,40 @@ static void prompt_digest(const struct caption_record *r, char hex[65])
     sn_sha256_free(&h);
 }
 
+struct origin {
+    char prompt[65], sha256[65], when[CAPTION_TIME];
+    const char *model, *model_sha256, *text;
+    size_t n_text;
+};
+
+static struct origin origin_of(const struct caption_record *r)
+{
+    struct origin o = {.model = model_of(r, "name"), .model_sha256 = model_of(r, "sha256")};
+    prompt_digest(r, o.prompt);
+    sn_digest_hex(&r->sha256, o.sha256);
+    caption_time(r->created_s, o.when);
+    caption_text(r->result, &o.text, &o.n_text);
+    return o;
+}
+
 static void set_string(json_t *o, const char *key, const char *value)
 {
     if (value[0])
         json_object_set_new(o, key, sn_json_text(value, strlen(value)));
 }
 
-static void set_origin(json_t *o, const struct caption_record *r, const char *sha256_key)
+static void set_origin(json_t *to, const struct caption_record *r, const char *sha256_key)
 {
-    char hex[65], when[CAPTION_TIME];
-    set_string(o, "model", model_of(r, "name"));
-    set_string(o, "model_sha256", model_of(r, "sha256"));
-    prompt_digest(r, hex);
-    set_string(o, "prompt_sha256", hex);
-    sn_digest_hex(&r->sha256, hex);
-    set_string(o, sha256_key, hex);
-    sn_digest_hex(&r->settings, hex);
-    set_string(o, "settings", hex);
-    caption_time(r->created_s, when);
-    set_string(o, "created_at", when);
-    set_string(o, "program", PROGRAM);
+    const struct origin o = origin_of(r);
+    char settings[65];
+    sn_digest_hex(&r->settings, settings);
+    set_string(to, "model", o.model);
+    set_string(to, "model_sha256", o.model_sha256);
+    set_string(to, "prompt_sha256", o.prompt);
+    set_string(to, sha256_key, o.sha256);
+    set_string(to, "settings", settings);
+    set_string(to, "created_at", o.when);
+    set_string(to, "program", PROGRAM);
 }
 
 static void set_result(json_t *o, const struct caption_record *r)
@@ -149,18 +163,12 @@ const char caption_csv_header[] = "file_name,text,kind,model,model_sha256,prompt
 
 static void print_csv(struct sn_strbuf *to, const struct caption_record *r)
 {
-    char prompt[65], sha256[65], when[CAPTION_TIME];
-    const char *text;
-    size_t n;
-    caption_text(r->result, &text, &n);
-    prompt_digest(r, prompt);
-    sn_digest_hex(&r->sha256, sha256);
-    caption_time(r->created_s, when);
+    const struct origin o = origin_of(r);
+    const char *const rest[] = {sn_medium_kind_name(r->kind), o.model, o.model_sha256, o.prompt, o.sha256,
+                                o.when};
     caption_put_csv(to, r->file, strlen(r->file));
     sn_strbuf_putc(to, ',');
-    caption_put_csv(to, text, n);
-    const char *const rest[] = {sn_medium_kind_name(r->kind), model_of(r, "name"), model_of(r, "sha256"), prompt,
-                                sha256, when};
+    caption_put_csv(to, o.text, o.n_text);
     for (size_t i = 0; i < SN_COUNT(rest); i++) {
         sn_strbuf_putc(to, ',');
         caption_put_csv(to, rest[i], strlen(rest[i]));
@@ -180,13 +188,7 @@ static void put_property(struct sn_strbuf *to, const char *name, const char *val
 /* A packet as of the XMP Specification, part 1, 7.3 (without the wrapper that is for packets in files). */
 static void print_xmp(struct sn_strbuf *to, const struct caption_record *r)
 {
-    char prompt[65], sha256[65], when[CAPTION_TIME];
-    const char *text;
-    size_t n;
-    caption_text(r->result, &text, &n);
-    prompt_digest(r, prompt);
-    sn_digest_hex(&r->sha256, sha256);
-    caption_time(r->created_s, when);
+    const struct origin o = origin_of(r);
     sn_strbuf_puts(to,
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
         "<x:xmpmeta xmlns:x=\"adobe:ns:meta/\" x:xmptk=\"" PROGRAM "\">\n"
@@ -195,15 +197,16 @@ static void print_xmp(struct sn_strbuf *to, const struct caption_record *r)
         "      xmlns:dc=\"http://purl.org/dc/elements/1.1/\"\n"
         "      xmlns:xmp=\"http://ns.adobe.com/xap/1.0/\"\n"
         "      xmlns:sensorium=\"urn:sensorium:caption:1#\"");
-    put_property(to, "xmp:MetadataDate", when);
+    put_property(to, "xmp:MetadataDate", o.when);
     put_property(to, "sensorium:program", PROGRAM);
-    put_property(to, "sensorium:model", model_of(r, "name"));
-    put_property(to, "sensorium:modelSHA256", model_of(r, "sha256"));
-    put_property(to, "sensorium:promptSHA256", prompt);
-    put_property(to, "sensorium:fileSHA256", sha256);
-    put_property(to, "sensorium:created", when);
-    sn_strbuf_puts(to, ">\n      <dc:description>\n        <rdf:Alt>\n          <rdf:li xml:lang=\"x-default\">");
-    caption_put_xml(to, text, n);
+    put_property(to, "sensorium:model", o.model);
+    put_property(to, "sensorium:modelSHA256", o.model_sha256);
+    put_property(to, "sensorium:promptSHA256", o.prompt);
+    put_property(to, "sensorium:fileSHA256", o.sha256);
+    put_property(to, "sensorium:created", o.when);
+    sn_strbuf_puts(to, ">\n      <dc:description>\n        <rdf:Alt>\n"
+                       "          <rdf:li xml:lang=\"x-default\">");
+    caption_put_xml(to, o.text, o.n_text);
     sn_strbuf_puts(to, "</rdf:li>\n        </rdf:Alt>\n      </dc:description>\n"
                        "    </rdf:Description>\n  </rdf:RDF>\n</x:xmpmeta>\n");
 }

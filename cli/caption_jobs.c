@@ -1,6 +1,6 @@
 /* A job's way: WAITS until it may be sent, SENT until the daemon has it, then ASKED for its result, over and
- * over. A lost connection sets SENT back to WAITS (the key makes that harmless) and asks ASKED again. One that
- * an earlier run left failed or cancelled is given another chance first: REVIVED. */
+ * over. A lost connection sets SENT back to WAITS (the key makes that harmless) and asks ASKED again. One
+ * that an earlier run left failed or cancelled is given another chance first: REVIVED. */
 #include "config.h"
 #include "cli/caption_jobs.h"
 
@@ -136,7 +136,7 @@ static int set_key(struct slot *s, json_t *header, struct sn_diag *d)
     if (rc < 0)
         return rc;
     snprintf(key, sizeof key, "caption-%s", hex);
-    return json_object_set_new(header, "key", json_string(key)) == 0 ? 0 : sn_fail(d, SN_ENOMEM, "a job's key");
+    return json_object_set_new(header, "key", json_string(key)) == 0 ? 0 : sn_fail(d, SN_ENOMEM, "no key");
 }
 
 /* The name is left out where JSON cannot hold it. */
@@ -150,9 +150,9 @@ static json_t *submit_header(struct slot *s, struct sn_diag *d)
     else
         json_object_set_new(medium, "path", json_string(s->path));
     json_object_set_new(medium, "name", json_string(name));
-    const bool whole = json_object_get(medium, "kind") && json_object_get(medium, s->by_frame ? "frame" : "path");
-    if (json_array_append_new(media, medium) != 0 || json_object_set_new(header, "media", media) != 0 || !whole ||
-        set_key(s, header, d) < 0) {
+    const bool named = json_object_get(medium, s->by_frame ? "frame" : "path");
+    if (json_array_append_new(media, medium) != 0 || json_object_set_new(header, "media", media) != 0 ||
+        !named || set_key(s, header, d) < 0) {
         json_decref(header);
         sn_fail(d, SN_EINVAL, "the path cannot be sent to the daemon: it is not UTF-8");
         return NULL;
@@ -178,8 +178,8 @@ static int send_submit(struct caption_jobs *j, struct slot *s, struct sn_diag *d
     if (rc == 0 && s->by_frame)
         rc = sn_map_open(s->path, &map, d);
     if (rc == 0)
-        rc = sn_client_send(j->cfg.link->client, "SUBMIT", header, &(struct sn_client_frame){map.data, map.size},
-                            s->by_frame, &s->request, d);
+        rc = sn_client_send(j->cfg.link->client, "SUBMIT", header,
+                            &(struct sn_client_frame){map.data, map.size}, s->by_frame, &s->request, d);
     sn_map_close(&map);
     json_decref(header);
     return rc;
@@ -266,7 +266,8 @@ static void on_accepted(struct caption_jobs *j, struct slot *s, const json_t *he
     ask_now(s);
     if (s->cancelled) {
         send_cancel(j, s);
-    } else if (wants_another_chance(header) && !s->revived && send_about(j, "REQUEUE", s, &s->request, &d) == 0) {
+    } else if (wants_another_chance(header) && !s->revived &&
+               send_about(j, "REQUEUE", s, &s->request, &d) == 0) {
         s->revived = true;
         s->state = REVIVED;
         s->due = sn_clock_s() + ANSWER_S;
@@ -282,9 +283,9 @@ static void on_result(struct caption_jobs *j, struct slot *s, const json_t *head
     else if (strcmp(state, "done") == 0)
         end(j, s, CAPTION_END_DONE, header, NULL, NULL);
     else if (strcmp(state, "partial") == 0)
-        end(j, s, CAPTION_END_PARTIAL, header, "partial", text_of(error, "message", "parts of it could not be done"));
+        end(j, s, CAPTION_END_PARTIAL, header, "partial", text_of(error, "message", "it is done in part"));
     else if (strcmp(state, "cancelled") == 0)
-        end(j, s, CAPTION_END_CANCELLED, NULL, "cancelled", text_of(error, "message", "the job was cancelled"));
+        end(j, s, CAPTION_END_CANCELLED, NULL, "cancelled", text_of(error, "message", "it was cancelled"));
     else
         fail(j, s, error);
 }
@@ -311,8 +312,8 @@ static void on_error(struct caption_jobs *j, struct slot *s, const json_t *heade
         ask_now(s);
     } else if (path_refused && !s->by_frame) {
         char text[300];
-        snprintf(text, sizeof text, "%.1f MB are too many to send (%.0f MB), and the daemon may not read the file "
-                 "where it is", (double)s->ask.size / 1e6, (double)MESSAGE_MAX / 1e6);
+        snprintf(text, sizeof text, "%.1f MB are too many to send (%.0f MB), and the daemon may not read the "
+                 "file where it is", (double)s->ask.size / 1e6, (double)MESSAGE_MAX / 1e6);
         end(j, s, CAPTION_END_FAILED, NULL, "too_large", text);
     } else {
         fail(j, s, header);
@@ -365,7 +366,8 @@ static int tend_link(struct caption_jobs *j, double now, struct sn_diag *d)
     if (j->alone == 0)
         j->alone = now;
     if (now - j->alone > ALONE_S)
-        return sn_fail(d, SN_ENET, "no connection to %s for %.0f s", sn_client_endpoint(j->cfg.link->client), ALONE_S);
+        return sn_fail(d, SN_ENET, "no connection to %s for %.0f s", sn_client_endpoint(j->cfg.link->client),
+                       ALONE_S);
     if (now - j->alone > 2 && !j->told && !j->cfg.link->daemon) {
         j->told = true;
         j->cfg.note(j->cfg.ctx, "the connection to the daemon is lost; waiting for it");

@@ -1,8 +1,8 @@
 #ifndef SN_CLI_CAPTION_JOBS_H
 #define SN_CLI_CAPTION_JOBS_H
 /* Jobs under way at the daemon: submitted, asked for again until they end, whatever happens to the connection
- * or the daemon meanwhile. A job's key is made of all that it is, so that the same job is never run twice, not
- * even for a process that was killed and started again. One thread. */
+ * or the daemon meanwhile. A job's key is made of all that it is, so that the same job is never run twice,
+ * not even for a process that was killed and started again. One thread. */
 
 #include "base/hash.h"
 #include "cli/caption_link.h"

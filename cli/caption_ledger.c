@@ -263,7 +263,8 @@ static int read_lines(struct caption_ledger *l, struct sn_diag *d)
 
 static int fail_errno(const struct caption_ledger *l, const char *doing, struct sn_diag *d)
 {
-    return sn_fail(d, errno == ENOENT ? SN_ENOENT : SN_EIO, "%s: cannot %s: %s", l->path, doing, strerror(errno));
+    return sn_fail(d, errno == ENOENT ? SN_ENOENT : SN_EIO, "%s: cannot %s: %s", l->path, doing,
+                   strerror(errno));
 }
 
 static int lock(struct caption_ledger *l, struct sn_diag *d)
@@ -278,8 +279,9 @@ static int lock(struct caption_ledger *l, struct sn_diag *d)
         return fail_errno(l, "lock", d);
     if (flock(l->lock_fd, LOCK_EX | LOCK_NB) == 0)
         return 0;
-    return errno == EWOULDBLOCK ? sn_fail(d, SN_EFULL, "%s: another 'sensorium caption' is at work here", l->folder)
-                                : fail_errno(l, "lock", d);
+    if (errno != EWOULDBLOCK)
+        return fail_errno(l, "lock", d);
+    return sn_fail(d, SN_EFULL, "%s: another 'sensorium caption' is at work here", l->folder);
 }
 
 /* Files that a killed run had not given their names. */
@@ -426,7 +428,8 @@ const struct caption_entry *caption_ledger_find(const struct caption_ledger *l, 
     return find(l, name, target);
 }
 
-const struct caption_entry *caption_ledger_result(const struct caption_ledger *l, const struct sn_digest *sha256,
+const struct caption_entry *caption_ledger_result(const struct caption_ledger *l,
+                                                  const struct sn_digest *sha256,
                                                   const struct sn_digest *settings)
 {
     char key[131];
@@ -435,7 +438,8 @@ const struct caption_entry *caption_ledger_result(const struct caption_ledger *l
     return e && sn_digest_equal(&e->sha256, sha256) && sn_digest_equal(&e->settings, settings) ? e : NULL;
 }
 
-const struct caption_entry *caption_ledger_wrote(const struct caption_ledger *l, const struct sn_digest *wrote)
+const struct caption_entry *caption_ledger_wrote(const struct caption_ledger *l,
+                                                 const struct sn_digest *wrote)
 {
     char key[65];
     sn_digest_hex(wrote, key);

@@ -43,10 +43,12 @@ void caption_ledger_close(struct caption_ledger **lp);
 const struct caption_entry *caption_ledger_find(const struct caption_ledger *l, const char *name,
                                                 const char *target);
 /* One that has a result for these contents and settings. */
-const struct caption_entry *caption_ledger_result(const struct caption_ledger *l, const struct sn_digest *sha256,
+const struct caption_entry *caption_ledger_result(const struct caption_ledger *l,
+                                                  const struct sn_digest *sha256,
                                                   const struct sn_digest *settings);
 /* One that wrote just these bytes. */
-const struct caption_entry *caption_ledger_wrote(const struct caption_ledger *l, const struct sn_digest *wrote);
+const struct caption_entry *caption_ledger_wrote(const struct caption_ledger *l,
+                                                 const struct sn_digest *wrote);
 
 /* On disk when it returns 0. *e is copied; its name and target may be those of an entry of the ledger. */
 int caption_ledger_put(struct caption_ledger *l, const struct caption_entry *e, struct sn_diag *d);

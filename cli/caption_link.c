@@ -86,7 +86,7 @@ static int reach(struct caption_link *link, const char *endpoint, unsigned timeo
     const struct sn_client_cfg cfg = {.endpoint = endpoint, .certificate = own ? NULL : o->certificate,
                                       .server_key = own ? NULL : o->server_key};
     json_t *nothing = json_object(), *pong = NULL;
-    int rc = nothing ? sn_client_new(&cfg, &link->client, d) : sn_fail(d, SN_ENOMEM, "no memory for a request");
+    int rc = nothing ? sn_client_new(&cfg, &link->client, d) : sn_fail(d, SN_ENOMEM, "no memory to ask");
     if (rc == 0)
         rc = own ? connect_own(link, d) : sn_client_connect(link->client, timeout_ms, d);
     if (rc == 0)

@@ -13,8 +13,8 @@
 /* --- ledgers --- */
 
 /* `file`: of the ledger. */
-static int ledger_in(struct caption_output *out, const char *folder, const char *file, struct caption_ledger **l,
-                     struct sn_diag *d)
+static int ledger_in(struct caption_output *out, const char *folder, const char *file,
+                     struct caption_ledger **l, struct sn_diag *d)
 {
     for (size_t i = 0; i < out->n_homes; i++)
         if (strcmp(out->homes[i], folder) == 0) {
@@ -22,8 +22,9 @@ static int ledger_in(struct caption_output *out, const char *folder, const char 
             return 0;
         }
     char *home = sn_strdup(folder);
-    if (!home || !sn_grow((void **)&out->ledgers, &out->cap_ledgers, out->n_homes + 1, sizeof *out->ledgers) ||
-        !sn_grow((void **)&out->homes, &out->cap_homes, out->n_homes + 1, sizeof *out->homes)) {
+    const size_t n = out->n_homes + 1;
+    if (!home || !sn_grow((void **)&out->ledgers, &out->cap_ledgers, n, sizeof *out->ledgers) ||
+        !sn_grow((void **)&out->homes, &out->cap_homes, n, sizeof *out->homes)) {
         sn_free(home);
         return sn_fail(d, SN_ENOMEM, "%s: no memory", folder);
     }
@@ -54,7 +55,8 @@ static int open_table(struct caption_output *out, struct sn_diag *d)
     struct sn_strbuf name = {0};
     struct caption_ledger *l;
     sn_strbuf_printf(&name, "%s.ledger", out->table_name); /* not one that caption_home_above() finds */
-    rc = name.failed ? sn_fail(d, SN_ENOMEM, "%s: no memory", path) : ledger_in(out, out->table_home, name.data, &l, d);
+    rc = name.failed ? sn_fail(d, SN_ENOMEM, "%s: no memory", path)
+                     : ledger_in(out, out->table_home, name.data, &l, d);
     sn_strbuf_fini(&name);
     return rc < 0 ? rc : caption_table_open(path, out->o->form, !out->o->dry_run, &out->table, d);
 }
@@ -227,9 +229,9 @@ static int join(struct sn_strbuf *whole, const struct caption_spot *s, const str
 static bool is_ours(enum caption_found found) { return found == CAPTION_OURS || found == CAPTION_STALE; }
 
 /* The ledger knows before the file is there, and that it is there afterwards. */
-static int write_caption(struct caption_output *out, const struct caption_news *n, const struct caption_spot *s,
-                         const struct caption_entry *before, enum caption_found found,
-                         enum caption_verdict *verdict, struct sn_diag *d)
+static int write_caption(struct caption_output *out, const struct caption_news *n,
+                         const struct caption_spot *s, const struct caption_entry *before,
+                         enum caption_found found, enum caption_verdict *verdict, struct sn_diag *d)
 {
     struct sn_strbuf ours = {0}, whole = {0};
     const struct caption_record r = record_of(n, s);
@@ -246,7 +248,7 @@ static int write_caption(struct caption_output *out, const struct caption_news *
     if (e.appended)
         rc = join(&whole, s, before, &ours, d);
     if (rc == 0)
-        rc = ours.failed || whole.failed ? sn_fail(d, SN_ENOMEM, "%s: no memory for its caption", n->file->shown)
+        rc = ours.failed || whole.failed ? sn_fail(d, SN_ENOMEM, "no memory for the caption")
                                          : sn_sha256_bytes(ours.data ? ours.data : "", ours.len, &e.wrote, d);
     if (rc == 0)
         rc = caption_ledger_put(s->ledger, &e, d);
@@ -261,8 +263,8 @@ static int write_caption(struct caption_output *out, const struct caption_news *
     return rc;
 }
 
-int caption_output_put(struct caption_output *out, const struct caption_news *n, enum caption_verdict *verdict,
-                       struct sn_diag *d)
+int caption_output_put(struct caption_output *out, const struct caption_news *n,
+                       enum caption_verdict *verdict, struct sn_diag *d)
 {
     struct caption_spot s;
     struct sn_digest whole;
@@ -329,7 +331,8 @@ static char *text_of_entry(const struct caption_entry *e)
     return e ? sn_strndup(text, n) : NULL;
 }
 
-char *caption_output_text(struct caption_output *out, const struct caption_file *f, enum caption_found *found)
+char *caption_output_text(struct caption_output *out, const struct caption_file *f,
+                          enum caption_found *found)
 {
     struct caption_spot s;
     struct sn_digest whole;
@@ -359,7 +362,8 @@ char *caption_output_text(struct caption_output *out, const struct caption_file 
 
 enum { NAMED_MAX = 5 };
 
-int caption_output_collisions(const struct caption_opts *o, const struct caption_files *files, struct sn_diag *d)
+int caption_output_collisions(const struct caption_opts *o, const struct caption_files *files,
+                              struct sn_diag *d)
 {
     if (caption_form_is_table(o->form) || !o->stem)
         return 0;
@@ -381,8 +385,8 @@ int caption_output_collisions(const struct caption_opts *o, const struct caption
     if (!ok)
         rc = sn_fail(d, SN_ENOMEM, "%zu files", files->n);
     else if (n)
-        rc = sn_fail(d, SN_EINVAL, "%zu file%s would share a sidecar with another (without --stem they do not): %s%s",
-                     n, n == 1 ? "" : "s", list.data ? list.data : "...", n > NAMED_MAX ? "; ..." : "");
+        rc = sn_fail(d, SN_EINVAL, "%zu file%s would share a sidecar with another (not without --stem): %s%s", n,
+                     n == 1 ? "" : "s", list.data ? list.data : "...", n > NAMED_MAX ? "; ..." : "");
     sn_strbuf_fini(&list);
     json_decref(taken);
     return rc;

@@ -53,16 +53,18 @@ struct caption_news {
 /* Writes the caption, and down that it was written: a kill at any moment leaves either all as it was, or what
  * the next run finishes. What is there by now is looked at first: the verdict says what was done, or why
  * nothing was. */
-int caption_output_put(struct caption_output *out, const struct caption_news *n, enum caption_verdict *verdict,
-                       struct sn_diag *d);
+int caption_output_put(struct caption_output *out, const struct caption_news *n,
+                       enum caption_verdict *verdict, struct sn_diag *d);
 /* It is there already, and the ledger is to know: as it was in `from`, of which `wrote` and the result are
  * taken. */
 int caption_output_adopt(struct caption_output *out, const struct caption_news *n,
                          const struct caption_entry *from, struct sn_diag *d);
 /* What stands there for a reader, and who wrote it; the caller's. NULL: nothing. */
-char *caption_output_text(struct caption_output *out, const struct caption_file *f, enum caption_found *found);
+char *caption_output_text(struct caption_output *out, const struct caption_file *f,
+                          enum caption_found *found);
 
 /* Where two files would share a sidecar: says which, in *d. */
-int caption_output_collisions(const struct caption_opts *o, const struct caption_files *files, struct sn_diag *d);
+int caption_output_collisions(const struct caption_opts *o, const struct caption_files *files,
+                              struct sn_diag *d);
 
 #endif

@@ -42,14 +42,16 @@ static const char head[] =
 "input { flex: 1 1 14rem; max-width: 26rem; margin-left: auto; padding: .5rem .8rem; font: inherit;\n"
 "  color: inherit; background: var(--card); border: 1px solid var(--line); border-radius: .6rem; }\n"
 "input:focus-visible, a:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }\n"
-"main { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(17rem, 100%), 1fr)); gap: 1.1rem;\n"
-"  padding: 1.4rem; max-width: 110rem; margin: 0 auto; }\n"
+"main { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(17rem, 100%), 1fr));\n"
+"  gap: 1.1rem; padding: 1.4rem; max-width: 110rem; margin: 0 auto; }\n"
 "figure { margin: 0; display: flex; flex-direction: column; background: var(--card);\n"
 "  border: 1px solid var(--line); border-radius: .8rem; overflow: hidden;\n"
 "  content-visibility: auto; contain-intrinsic-size: auto 22rem; }\n"
 "figure[hidden] { display: none; }\n"
-"figure > a { display: grid; place-items: center; aspect-ratio: 4 / 3; background: var(--well); color: var(--faint); }\n"
-"img { width: 100%; height: 100%; object-fit: contain; }\n"
+"figure > a { position: relative; display: grid; place-items: center; aspect-ratio: 4 / 3;\n"
+"  background: var(--well); color: var(--faint); }\n"
+"img { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: cover; }\n"
+"img.whole { object-fit: contain; }\n"
 "svg { width: 3.4rem; height: 3.4rem; }\n"
 "figcaption { padding: .8rem 1rem 1rem; display: flex; flex-direction: column; gap: .45rem; flex: 1; }\n"
 "p { margin: 0; white-space: pre-line; overflow-wrap: anywhere; }\n"
@@ -57,7 +59,8 @@ static const char head[] =
 ".name { margin-top: auto; font-size: .8rem; color: var(--faint); overflow-wrap: anywhere; }\n"
 ".name b { font-weight: 500; color: var(--accent); }\n"
 "#nothing { padding: 3rem; text-align: center; color: var(--faint); }\n"
-"@media print { :root { --page: #fff; --card: #fff; --ink: #000; --faint: #444; --line: #bbb; --well: #fff; }\n"
+"@media print { :root { --page: #fff; --card: #fff; --ink: #000; --faint: #444; --line: #bbb;\n"
+"    --well: #fff; }\n"
 "  header { position: static; } input { display: none; } body { font-size: 9pt; }\n"
 "  main { grid-template-columns: repeat(3, 1fr); gap: 5mm; padding: 5mm 0; }\n"
 "  figure { break-inside: avoid; content-visibility: visible; } }\n"
@@ -81,13 +84,14 @@ static const char script[] =
 "</script>\n";
 
 static const char sound_icon[] =
-"<svg viewBox=\"0 0 24 24\" fill=\"none\" stroke=\"currentColor\" stroke-width=\"1.4\" stroke-linecap=\"round\" "
-"role=\"img\" aria-label=\"recording\"><path d=\"M2.5 12h0M6 9.5v5M9.3 6v12M12.6 3.5v17M15.9 7.5v9M19.2 10v4"
+"<svg viewBox=\"0 0 24 24\" fill=\"none\" stroke=\"currentColor\" stroke-width=\"1.4\" "
+"stroke-linecap=\"round\" role=\"img\" aria-label=\"recording\">"
+"<path d=\"M2.5 12h0M6 9.5v5M9.3 6v12M12.6 3.5v17M15.9 7.5v9M19.2 10v4"
 "M21.8 12h0\"/></svg>";
 static const char broken_icon[] =
-"<svg viewBox=\"0 0 24 24\" fill=\"none\" stroke=\"currentColor\" stroke-width=\"1.4\" stroke-linecap=\"round\" "
-"stroke-linejoin=\"round\" role=\"img\" aria-label=\"no picture\"><rect x=\"3\" y=\"5\" width=\"18\" height=\"14\" "
-"rx=\"2\"/><path d=\"M3 16l5-5 4 4 3-3 6 5M4 3l16 18\"/></svg>";
+"<svg viewBox=\"0 0 24 24\" fill=\"none\" stroke=\"currentColor\" stroke-width=\"1.4\" "
+"stroke-linecap=\"round\" stroke-linejoin=\"round\" role=\"img\" aria-label=\"no picture\">"
+"<rect x=\"3\" y=\"5\" width=\"18\" height=\"14\" rx=\"2\"/><path d=\"M3 16l5-5 4 4 3-3 6 5M4 3l16 18\"/></svg>";
 
 void caption_put_href(struct sn_strbuf *to, const char *path)
 {
@@ -135,7 +139,10 @@ static void put_picture(struct page *p, const struct caption_file *f, const char
     } else if (caption_thumb(p->thumbs, f, p->side, &jpeg, &w, &h, &d) < 0) {
         sn_strbuf_puts(&p->text, broken_icon);
     } else {
-        sn_strbuf_printf(&p->text, "<img width=\"%u\" height=\"%u\" alt=\"", w, h);
+        /* A little is cut off a photograph; what is tall or long is shown whole. */
+        const bool cut = w > h && w <= 2 * h;
+        sn_strbuf_printf(&p->text, "<img%s width=\"%u\" height=\"%u\" alt=\"", cut ? "" : " class=\"whole\"",
+                         w, h);
         put_text(p, alt);
         sn_strbuf_puts(&p->text, "\" src=\"data:image/jpeg;base64,");
         caption_put_base64(&p->text, (const unsigned char *)jpeg.data, jpeg.len);
@@ -156,7 +163,7 @@ static void put_card(struct page *p, const struct caption_file *f)
     caption_put_href(&p->text, caption_below(p->folder, f->path));
     sn_strbuf_puts(&p->text, "\">");
     put_picture(p, f, text ? text : f->shown);
-    sn_strbuf_puts(&p->text, text && *text ? "</a>\n<figcaption><p>" : "</a>\n<figcaption><p class=\"none\">");
+    sn_strbuf_printf(&p->text, "</a>\n<figcaption><p%s>", text && *text ? "" : " class=\"none\"");
     put_text(p, text && *text ? text : text ? "no speech" : "no caption");
     sn_strbuf_puts(&p->text, "</p><div class=\"name\">");
     put_text(p, f->shown);
@@ -191,7 +198,8 @@ static int write_cards(struct page *p, const struct caption_files *files, struct
     for (size_t i = 0; rc == 0 && i < files->n; i++) {
         sn_progress_set(progress, "page", i, files->n);
         put_card(p, &files->items[i]);
-        rc = *cli_interrupted ? sn_fail(d, SN_ECANCELLED, "%s: interrupted", p->path) : flush(p, WRITE_BYTES, d);
+        rc = *cli_interrupted ? sn_fail(d, SN_ECANCELLED, "%s: interrupted", p->path)
+                              : flush(p, WRITE_BYTES, d);
     }
     sn_strbuf_puts(&p->text, "</main>\n<div id=\"nothing\" hidden>Nothing has all these words.</div>\n");
     sn_strbuf_puts(&p->text, script);

@@ -26,7 +26,9 @@ static enum caption_verdict want(enum caption_found found, enum caption_policy p
 /* Contents and settings are what they were. */
 static enum caption_verdict finished(enum caption_found found)
 {
-    return found == CAPTION_ABSENT ? CAPTION_DELETED : found == CAPTION_FOREIGN ? CAPTION_EDITED : CAPTION_DONE;
+    if (found == CAPTION_ABSENT)
+        return CAPTION_DELETED;
+    return found == CAPTION_FOREIGN ? CAPTION_EDITED : CAPTION_DONE;
 }
 
 enum caption_verdict caption_judge(const struct caption_facts *f, enum caption_policy policy, bool redo)

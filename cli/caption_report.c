@@ -31,7 +31,8 @@ void caption_report_fini(struct caption_report *r)
 
 static void print_name(FILE *to, const char *shown) { sn_print_text(to, shown, strlen(shown), TEXT_MAX); }
 
-void caption_report_failed(struct caption_report *r, const char *shown, const char *code, const char *message)
+void caption_report_failed(struct caption_report *r, const char *shown, const char *code,
+                           const char *message)
 {
     json_t *line = json_object();
     caption_json_set_name(line, "file", shown);
@@ -155,7 +156,8 @@ static void print_summary(const struct caption_report *r)
     print_duration(sn_clock_s() - r->began);
     printf("\n");
     print_line(r->n_captioned, o->dry_run ? "would be captioned" : "captioned");
-    print_line(r->n_reused, o->dry_run ? "would get the caption of an equal file" : "got the caption of an equal file");
+    print_line(r->n_reused, o->dry_run ? "would get the caption of an equal file"
+                                       : "got the caption of an equal file");
     print_line(r->n_cut, "of those were cut off at --max-tokens");
     print_line(r->n_speechless, "of those: no speech");
     for (int v = 0; v < CAPTION_VERDICTS; v++)
@@ -169,14 +171,16 @@ static json_t *summary(const struct caption_report *r, bool interrupted)
 {
     static const char *const names[CAPTION_VERDICTS] = {
         [CAPTION_ADOPT] = "adopted", [CAPTION_DONE] = "done", [CAPTION_PERSON] = "person",
-        [CAPTION_EDITED] = "edited", [CAPTION_DELETED] = "deleted", [CAPTION_OTHER_SETTINGS] = "other_settings"};
+        [CAPTION_EDITED] = "edited", [CAPTION_DELETED] = "deleted",
+        [CAPTION_OTHER_SETTINGS] = "other_settings"};
     json_t *o = json_object(), *skipped = json_object();
     for (int v = 0; v < CAPTION_VERDICTS; v++)
         if (names[v])
             cli_json_set(skipped, names[v], json_integer((json_int_t)r->n_skipped[v]));
     const struct { const char *name; size_t n; } counts[] = {
-        {"files", r->n_files}, {"captioned", r->n_captioned}, {"reused", r->n_reused}, {"partial", r->n_partial},
-        {"cut", r->n_cut}, {"no_speech", r->n_speechless}, {"failed", r->n_failed}, {"not_reached", r->n_interrupted}};
+        {"files", r->n_files}, {"captioned", r->n_captioned}, {"reused", r->n_reused},
+        {"partial", r->n_partial}, {"cut", r->n_cut}, {"no_speech", r->n_speechless}, {"failed", r->n_failed},
+        {"not_reached", r->n_interrupted}};
     for (size_t i = 0; i < SN_COUNT(counts); i++)
         cli_json_set(o, counts[i].name, json_integer((json_int_t)counts[i].n));
     cli_json_set(o, "skipped", skipped);

@@ -24,7 +24,8 @@ void caption_report_init(struct caption_report *r, const struct caption_opts *o)
 void caption_report_fini(struct caption_report *r);
 
 /* One file, or a folder, is not done. */
-void caption_report_failed(struct caption_report *r, const char *shown, const char *code, const char *message);
+void caption_report_failed(struct caption_report *r, const char *shown, const char *code,
+                           const char *message);
 /* A caption that was written, with --verbose. */
 void caption_report_caption(struct caption_report *r, const char *shown, const json_t *result);
 /* A sentence for a person. */

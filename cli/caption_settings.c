@@ -53,7 +53,8 @@ static json_t *asked_about_picture(const struct caption_settings *s, const struc
 static int digest_of(const json_t *asked, struct sn_digest *out, struct sn_diag *d)
 {
     char *text = json_dumps(asked, JSON_COMPACT | JSON_SORT_KEYS);
-    const int rc = text ? sn_sha256_bytes(text, strlen(text), out, d) : sn_fail(d, SN_ENOMEM, "a job's header");
+    const int rc = text ? sn_sha256_bytes(text, strlen(text), out, d)
+                        : sn_fail(d, SN_ENOMEM, "a job's header");
     free(text);
     return rc;
 }
@@ -70,7 +71,8 @@ static int set_kind(struct caption_settings *s, const struct caption_opts *o, en
     json_object_set_new(s->header[kind], "keep_s", json_integer(KEEP_S));
     if (kind != SN_MEDIUM_AUDIO && !json_object_get(s->asked[kind], "prompt"))
         return sn_fail(d, SN_EINVAL, "--prompt: is not UTF-8");
-    return s->header[kind] ? digest_of(s->asked[kind], &s->digest[kind], d) : sn_fail(d, SN_ENOMEM, "a job's header");
+    return s->header[kind] ? digest_of(s->asked[kind], &s->digest[kind], d)
+                           : sn_fail(d, SN_ENOMEM, "a job's header");
 }
 
 /* --- a daemon of our own --- */
@@ -84,13 +86,14 @@ static void add_model(struct caption_settings *s, const char *model, const char 
     s->n_models++;
 }
 
-static void find_models(struct caption_settings *s, const struct caption_opts *o, const bool kinds[CAPTION_KINDS])
+static void find_models(struct caption_settings *s, const struct caption_opts *o,
+                        const bool kinds[CAPTION_KINDS])
 {
     if (o->model)
         add_model(s, o->model, s->sight_name, o->mmproj);
     else if (kinds[SN_MEDIUM_IMAGE] || kinds[SN_MEDIUM_VIDEO])
-        sn_fail(&s->missing, SN_ENOENT, "pictures want a model that sees: name it (-m), or a daemon that has one "
-                "(--endpoint)");
+        sn_fail(&s->missing, SN_ENOENT, "pictures want a model that sees: name it (-m), or a daemon that has "
+                "one (--endpoint)");
     if (s->missing.code == SN_OK && (o->audio_model || kinds[SN_MEDIUM_AUDIO]))
         add_model(s, o->audio_model ? o->audio_model : "whisper-base",
                   o->audio_model ? s->audio_name : "whisper-base", NULL);

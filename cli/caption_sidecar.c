@@ -142,7 +142,8 @@ static bool give_name(const char *from, const char *to, bool is_new)
 static int sync_folder(const char *path, struct sn_diag *d)
 {
     char *folder = sn_strndup(path, (size_t)(strrchr(path, '/') - path));
-    const int rc = folder ? sn_folder_sync(*folder ? folder : "/", d) : sn_fail(d, SN_ENOMEM, "%s: no memory", path);
+    const int rc = folder ? sn_folder_sync(*folder ? folder : "/", d)
+                          : sn_fail(d, SN_ENOMEM, "%s: no memory", path);
     sn_free(folder);
     return rc;
 }

@@ -175,6 +175,17 @@ static int append(struct caption_table *t, const char *s, size_t n, struct sn_di
     return 0;
 }
 
+/* All eight cells are there, and every quote that was opened is closed. */
+static bool is_whole_row(const char *s, size_t n)
+{
+    size_t quotes = 0;
+    for (size_t i = 0; i < n; i++)
+        quotes += s[i] == '"';
+    char *last = quotes % 2 == 0 && s[n - 1] == '"' ? cell(s, n, 7) : NULL;
+    sn_free(last);
+    return last != NULL;
+}
+
 /* The last line of a person's editor may lack its line feed and be whole all the same. */
 static int mend_end(struct caption_table *t, struct sn_diag *d)
 {
@@ -184,8 +195,8 @@ static int mend_end(struct caption_table *t, struct sn_diag *d)
         return rc;
     const size_t n = m.size > t->end ? m.size - t->end : 0;
     const char *s = n ? (const char *)m.data + t->end : "";
-    const bool whole = n && (t->form == CAPTION_CSV ? s[n - 1] == '"' && cell(s, n, 7) != NULL : false);
-    char *name = n && t->form == CAPTION_JSONL ? name_of_line(t, s, n) : whole ? cell(s, n, 0) : NULL;
+    const bool whole = n && (t->form != CAPTION_CSV || is_whole_row(s, n));
+    char *name = whole ? name_of_line(t, s, n) : NULL;
     struct sn_strbuf line = {0};
     if (name) {
         sn_strbuf_append(&line, s, n);
@@ -264,7 +275,8 @@ int caption_table_put(struct caption_table *t, const char *file, const struct sn
 {
     char *other = t->form == CAPTION_CSV ? name_in_csv(file) : NULL;
     int rc = line->failed || (t->form == CAPTION_CSV && !other)
-                 ? sn_fail(d, SN_ENOMEM, "%s: no memory for a line", t->path) : append(t, line->data, line->len, d);
+                 ? sn_fail(d, SN_ENOMEM, "%s: no memory for a line", t->path)
+                 : append(t, line->data, line->len, d);
     if (rc == 0)
         rc = add_row(t, other ? other : file, line->data, line->len, d);
     t->end += rc == 0 ? line->len : 0;

@@ -1,8 +1,8 @@
 #ifndef SN_CLI_CAPTION_TABLE_H
 #define SN_CLI_CAPTION_TABLE_H
-/* All captions in one file, a line for each: JSON Lines, or CSV. Lines are appended as captions come; one that
- * another takes the place of is left out when the file is closed. Lines of other origin stay as they are.
- * One thread. */
+/* All captions in one file, a line for each: JSON Lines, or CSV. Lines are appended as captions come; one
+ * that another takes the place of is left out when the file is closed. Lines of other origin stay as they
+ * are. One thread. */
 
 #include "base/diag.h"
 #include "cli/caption_format.h"

@@ -60,8 +60,10 @@ static int shrink(struct sn_image *image, uint32_t side, struct sn_diag *d)
     struct sn_image small = {0};
     if (longer <= side)
         return 0;
-    const uint64_t sw = ((uint64_t)w * side + longer / 2) / longer, sh = ((uint64_t)h * side + longer / 2) / longer;
-    const int rc = sn_image_resize(&how, image, sw ? (uint32_t)sw : 1, sh ? (uint32_t)sh : 1, NULL, &small, d);
+    const uint64_t sw = ((uint64_t)w * side + longer / 2) / longer;
+    const uint64_t sh = ((uint64_t)h * side + longer / 2) / longer;
+    const int rc = sn_image_resize(&how, image, sw ? (uint32_t)sw : 1, sh ? (uint32_t)sh : 1, NULL, &small,
+                                   d);
     if (rc < 0)
         return rc;
     sn_image_fini(image);
@@ -69,17 +71,17 @@ static int shrink(struct sn_image *image, uint32_t side, struct sn_diag *d)
     return 0;
 }
 
-int caption_thumb(struct caption_thumbs *t, const struct caption_file *f, uint32_t side, struct sn_strbuf *jpeg,
-                  uint32_t *width, uint32_t *height, struct sn_diag *d)
+int caption_thumb(struct caption_thumbs *t, const struct caption_file *f, uint32_t side,
+                  struct sn_strbuf *jpeg, uint32_t *width, uint32_t *height, struct sn_diag *d)
 {
     struct sn_source in = {.fd = -1};
     struct sn_image image = {0};
     if (f->kind == SN_MEDIUM_AUDIO)
         return sn_fail(d, SN_EUNSUPPORTED, "a sound has no picture");
     int rc = sn_source_open(f->path, &in, d);
+    const struct sn_image_options o = {.min_short_side = side, .min_long_side = side};
     if (rc == 0 && f->kind == SN_MEDIUM_IMAGE)
-        rc = sn_image_load(t->sandbox, &in, &(struct sn_image_options){.min_short_side = side, .min_long_side = side},
-                           &image, NULL, d);
+        rc = sn_image_load(t->sandbox, &in, &o, &image, NULL, d);
     else if (rc == 0)
         rc = first_frame(t, &in, &image, d);
     sn_source_close(&in);

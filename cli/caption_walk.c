@@ -53,15 +53,15 @@ static const struct ending {
     int kind;
     const char *names[40];
 } endings[] = {
-    {SN_MEDIUM_IMAGE, {"jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "tif", "tiff", "bmp", "heic", "heif",
-                       "avif"}},
+    {SN_MEDIUM_IMAGE, {"jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "tif", "tiff", "bmp", "heic",
+                       "heif", "avif"}},
     {SN_MEDIUM_AUDIO, {"mp3", "wav", "flac", "ogg", "oga", "opus", "m4a", "m4b", "aac", "aif", "aiff", "wma",
                        "amr", "mka", "caf", "wv"}},
     {SN_MEDIUM_VIDEO, {"mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg", "wmv", "flv", "3gp", "ogv",
                        "mts", "m2ts", "ts"}},
-    {NO_MEDIUM, {"txt", "json", "jsonl", "xmp", "xml", "html", "htm", "csv", "tsv", "md", "pdf", "doc", "docx",
-                 "odt", "zip", "gz", "xz", "7z", "tar", "gguf", "py", "c", "h", "js", "css", "db", "ini", "svg",
-                 "psd", "xcf", "srt", "vtt", "cr2", "cr3", "nef", "arw", "dng", "orf", "rw2", "raf"}},
+    {NO_MEDIUM, {"txt", "json", "jsonl", "xmp", "xml", "html", "htm", "csv", "tsv", "md", "pdf", "doc",
+                 "docx", "odt", "zip", "gz", "xz", "7z", "tar", "gguf", "py", "c", "h", "js", "css", "db", "ini",
+                 "svg", "psd", "xcf", "srt", "vtt", "cr2", "cr3", "nef", "arw", "dng", "orf", "rw2", "raf"}},
 };
 
 static bool kind_by_ending(const char *path, int *kind)
@@ -268,7 +268,8 @@ static char *folder_of(const char *path)
     return slash == path ? sn_strdup("/") : sn_strndup(path, (size_t)(slash - path));
 }
 
-int caption_walk(struct caption_files *to, const char *named, const struct caption_filter *f, struct sn_diag *d)
+int caption_walk(struct caption_files *to, const char *named, const struct caption_filter *f,
+                 struct sn_diag *d)
 {
     struct stat st;
     char *path = realpath(named, NULL), *home = NULL, *folder = NULL;

@@ -28,7 +28,7 @@ bool caption_kind(const char *path, enum sn_medium_kind *kind);
 struct caption_file {
     char *path;               /* absolute */
     char *shown;              /* as a person would call it: below what was named */
-    char *home;               /* folder with its ledger: the nearest above it that has one, else what was named */
+    char *home;               /* folder with its ledger: the nearest above that has one, else what was named */
     enum sn_medium_kind kind;
     struct sn_file_id id;
 };

@@ -78,11 +78,12 @@ int caption_watch_add(struct caption_watch *w, const struct caption_place *at, s
 {
     const int id = inotify_add_watch(w->fd, at->path, EVENTS);
     if (id < 0 && errno == ENOSPC)
-        return sn_fail(d, SN_ELIMIT, "%s: more folders than may be watched; sysctl fs.inotify.max_user_watches "
-                       "raises that", at->shown);
+        return sn_fail(d, SN_ELIMIT, "%s: more folders than may be watched; sysctl "
+                       "fs.inotify.max_user_watches raises that", at->shown);
     if (id < 0)
         return sn_fail(d, SN_EIO, "%s: cannot watch: %s", at->shown, strerror(errno));
-    struct folder f = {id, sn_strdup(at->path), sn_strdup(at->shown), sn_strdup(at->home), sn_strdup(at->below)};
+    struct folder f = {id, sn_strdup(at->path), sn_strdup(at->shown), sn_strdup(at->home),
+                       sn_strdup(at->below)};
     const bool copied = f.path && f.shown && f.home && f.below;
     for (size_t i = 0; copied && i < w->n_folders; i++)
         if (w->folders[i].id == id) { /* known; it may have moved */
@@ -190,7 +191,8 @@ static int take_due(struct caption_watch *w, struct caption_files *to, const str
             continue;
         }
         const struct folder *in = &w->folders[x->folder];
-        rc = caption_walk_new(to, &(struct caption_place){in->path, in->shown, in->home, in->below}, x->name, f, d);
+        const struct caption_place place = {in->path, in->shown, in->home, in->below};
+        rc = caption_walk_new(to, &place, x->name, f, d);
         if (rc == -SN_ENOENT) /* gone again */
             rc = 0;
         sn_free(x->name);

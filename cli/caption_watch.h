@@ -15,7 +15,7 @@ int caption_watch_add(struct caption_watch *w, const struct caption_place *place
 enum caption_news_kind {
     CAPTION_NEWS_NONE,           /* interrupted */
     CAPTION_NEWS_FILES,          /* appended to *to; may be none after all */
-    CAPTION_NEWS_ALL,            /* folders came, or more than could be followed: everything is to be walked anew */
+    CAPTION_NEWS_ALL,            /* folders came, or more than could be followed: all is to be walked anew */
 };
 /* Waits. */
 int caption_watch_wait(struct caption_watch *w, struct caption_files *to, const struct caption_filter *f,

@@ -1,4 +1,4 @@
-/* 'sensorium caption': a caption for each picture, a transcript for each recording, in folders of any size. */
+/* 'sensorium caption': captions of pictures and videos, transcripts of recordings, in folders of any size. */
 #include "config.h"
 #include "cli/commands.h"
 
@@ -46,25 +46,33 @@ static void add_options(struct cli_parser *p, struct command *c)
     const struct cli_option list[] = {
         {'m', "model", CLI_STRING, &o->model, "MODEL",
          "looks at pictures and videos: a name, of the catalogue or of the daemon, or a file", 0, 0, NULL},
-        {0, "mmproj", CLI_STRING, &o->mmproj, "FILE", "its eyes (MODEL.mmproj.gguf beside MODEL.gguf)", 0, 0, NULL},
-        {0, "audio-model", CLI_STRING, &o->audio_model, "MODEL", "writes down recordings (whisper-base)", 0, 0, NULL},
+        {0, "mmproj", CLI_STRING, &o->mmproj, "FILE",
+         "its eyes (MODEL.mmproj.gguf beside MODEL.gguf)", 0, 0, NULL},
+        {0, "audio-model", CLI_STRING, &o->audio_model, "MODEL",
+         "writes down recordings (whisper-base)", 0, 0, NULL},
         {'p', "prompt", CLI_STRING, &o->prompt, "TEXT", "what is asked (" CAPTION_PROMPT ")", 0, 0, NULL},
-        {'n', "max-tokens", CLI_U32, &o->max_tokens, "N", "most tokens of a caption (128)", 1, 1048576, NULL},
-        {0, "temperature", CLI_FLOAT, &o->temperature, "T", "0: always the likeliest token (0)", 0, 100, NULL},
-        {0, "to", CLI_STRING, &c->form, "FORM", "txt, json or xmp: a file beside each; jsonl or csv: --output (txt)",
+        {'n', "max-tokens", CLI_U32, &o->max_tokens, "N",
+         "most tokens of a caption (128)", 1, 1048576, NULL},
+        {0, "temperature", CLI_FLOAT, &o->temperature, "T",
+         "0: always the likeliest token (0)", 0, 100, NULL},
+        {0, "to", CLI_STRING, &c->form, "FORM",
+         "txt, json or xmp: a file beside each; jsonl or csv: --output (txt)",
          0, 0, NULL},
         {'o', "output", CLI_STRING, &o->output, "FILE", "the table, with --to jsonl or csv", 0, 0, NULL},
         {0, "stem", CLI_FLAG, &o->stem, NULL, "photo.txt, not photo.jpg.txt", 0, 0, NULL},
         {0, "existing", CLI_STRING, &c->policy, "WHAT",
          "keep what is there, replace captions of ours, append below a person's words (keep)", 0, 0, NULL},
-        {0, "redo", CLI_FLAG, &o->redo, NULL, "write again what is done, and what a person deleted", 0, 0, NULL},
+        {0, "redo", CLI_FLAG, &o->redo, NULL,
+         "write again what is done, and what a person deleted", 0, 0, NULL},
         {'g', "glob", CLI_EACH, c, "PATTERN", "only such files; may be repeated", 0, 0, add_glob},
-        {'x', "exclude", CLI_EACH, c, "PATTERN", "no such files and folders; may be repeated", 0, 0, add_exclude},
+        {'x', "exclude", CLI_EACH, c, "PATTERN",
+         "no such files and folders; may be repeated", 0, 0, add_exclude},
         {0, "no-recursive", CLI_FLAG, &c->flat, NULL, "not the folders in folders", 0, 0, NULL},
         {'j', "jobs", CLI_U32, &o->n_jobs, "N", "jobs under way at once (8)", 1, JOBS_MAX, NULL},
         {0, "priority", CLI_STRING, &c->priority, "N", "-100 to 100: higher goes first (0)", 0, 0, NULL},
         {0, "html", CLI_STRING, &o->page, "FILE", "a page with small pictures and captions", 0, 0, NULL},
-        {'w', "watch", CLI_FLAG, &o->watch, NULL, "go on with what is new in the folders, until Ctrl-C", 0, 0, NULL},
+        {'w', "watch", CLI_FLAG, &o->watch, NULL,
+         "go on with what is new in the folders, until Ctrl-C", 0, 0, NULL},
         {0, "dry-run", CLI_FLAG, &o->dry_run, NULL, "only say what would be done", 0, 0, NULL},
         {0, "json", CLI_FLAG, &o->json, NULL, "the summary as one object", 0, 0, NULL},
         {'v', "verbose", CLI_FLAG, &o->verbose, NULL, "show each caption", 0, 0, NULL},
@@ -129,8 +137,8 @@ int cmd_caption(int argc, char **argv)
         .command = "caption",
         .synopsis = "[-m MODEL] [OPTION]... FOLDER...",
         .about =
-            "Captions pictures and videos, and transcribes recordings, in folders of any size. Each caption is\n"
-            "written as it comes, a second run does what is new or changed, and a person's words are never\n"
+            "Captions pictures and videos, and transcribes recordings, in folders of any size. Each caption\n"
+            "is written as it comes, a second run does what is new or changed, and a person's words are never\n"
             "overwritten. The work is done by the daemon that runs, or by one that is started for it.",
         .examples =
             "  sensorium caption -m smolvlm photos\n"

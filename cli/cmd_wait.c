@@ -30,7 +30,7 @@ static int wait_one(void *ctx, struct sn_client *c, const char *job, struct sn_d
         cli_print_trouble(result);
     else if (rc >= 0)
         print(w, job, result);
-    const int status = rc < 0 ? cli_report(d) : cli_state_status(cli_job_text(result, "state"));
+    const int status = rc < 0 ? cli_report_job(job, d) : cli_state_status(cli_job_text(result, "state"));
     json_decref(result);
     return status;
 }

@@ -10,6 +10,13 @@ int cli_check_jobs(const struct cli_parser *p, const struct cli_connect_opts *o)
     return cli_check_connect(p, o);
 }
 
+int cli_report_job(const char *job, struct sn_diag *d)
+{
+    if (d->code != SN_ENET && d->code != SN_ECANCELLED)
+        sn_diag_prefix(d, 0, "%s", job);
+    return cli_report(d);
+}
+
 /* All alike, or some. */
 static int sum_up(int all, int one, bool first)
 {
@@ -53,7 +60,7 @@ static int ask_one(void *ctx, struct sn_client *c, const char *job, struct sn_di
     else if (rc == 0)
         q->print(job, answer);
     json_decref(answer);
-    return rc < 0 ? cli_report(d) : CLI_OK;
+    return rc < 0 ? cli_report_job(job, d) : CLI_OK;
 }
 
 int cli_ask_jobs(struct cli_parser *p, int argc, char **argv, const char *verb, cli_job_print_fn *print)

@@ -16,6 +16,8 @@ int cli_each_job(const struct cli_connect_opts *o, char **jobs, int n, cli_job_f
 typedef void cli_job_print_fn(const char *job, const json_t *answer);
 int cli_ask_jobs(struct cli_parser *p, int argc, char **argv, const char *verb, cli_job_print_fn *print);
 
+/* cli_report(), with the job's name where the daemon is to blame for nothing. */
+int cli_report_job(const char *job, struct sn_diag *d);
 /* CLI_GO, or a usage error: no job was named, or the options to connect are wrong. */
 int cli_check_jobs(const struct cli_parser *p, const struct cli_connect_opts *o);
 

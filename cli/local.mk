@@ -14,7 +14,7 @@ cli_libcli_a_SOURCES = \
   cli/caption_page.c cli/caption_page.h \
   cli/caption_plan.c cli/caption_plan.h \
   cli/caption_report.c cli/caption_report.h \
-  cli/caption_run.c \
+  cli/caption_run.c cli/caption_run_impl.h \
   cli/caption_settings.c cli/caption_settings.h \
   cli/caption_sidecar.c cli/caption_sidecar.h \
   cli/caption_table.c cli/caption_table.h \
@@ -22,6 +22,7 @@ cli_libcli_a_SOURCES = \
   cli/caption_thumb.c cli/caption_thumb.h \
   cli/caption_walk.c cli/caption_walk.h \
   cli/caption_watch.c cli/caption_watch.h \
+  cli/caption_work.c \
   cli/cmd_ask.c \
   cli/cmd_cancel.c \
   cli/cmd_jobs.c \

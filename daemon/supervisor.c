@@ -315,13 +315,16 @@ static json_t *media_of(const struct sn_claim *c)
     json_t *list = json_array();
     for (size_t i = 0; i < c->n_media; i++) {
         const struct sn_claim_medium *m = &c->media[i];
+        /* What is in the spool is named by its contents; what a client named has to be what it was then. */
+        const bool spooled = sn_digest_known(&m->sha256);
+        const struct sn_file_id file = spooled ? (struct sn_file_id){0} : m->file;
         char hex[65];
         sn_digest_hex(&m->sha256, hex);
         json_array_append_new(
             list, json_pack("{s:i,s:s,s:[I,I,I,I,I],s:s?}", "kind", (int)m->kind, "path", m->path, "file",
-                            (json_int_t)m->file.device, (json_int_t)m->file.inode, (json_int_t)m->file.size,
-                            (json_int_t)m->file.modified_ns, (json_int_t)m->file.changed_ns, "sha256",
-                            sn_digest_known(&m->sha256) ? hex : NULL));
+                            (json_int_t)file.device, (json_int_t)file.inode, (json_int_t)file.size,
+                            (json_int_t)file.modified_ns, (json_int_t)file.changed_ns, "sha256",
+                            spooled ? hex : NULL));
     }
     return list;
 }
@@ -468,7 +471,7 @@ static int wait_ready(struct daemon_supervisor *s, struct sn_diag *d)
         if (left_ms <= 0 || (poll(&p, 1, left_ms) < 0 && errno != EINTR))
             return sn_fail(d, SN_EIO, "the worker did not come up within %d s", READY_S);
         const int rc = daemon_link_turn(s->link, on_message, s, d);
-        if (rc < 0)
+        if (rc < 0 && s->failure.code == SN_OK)
             return sn_diag_prefix(d, rc, "the worker did not come up");
     }
     return s->ready ? 0 : sn_fail(d, s->failure.code, "%s", s->failure.text);

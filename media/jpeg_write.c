@@ -48,8 +48,9 @@ static bool compress(struct job *j, const struct sn_image *image, int quality)
 
 int sn_jpeg_write(const struct sn_image *image, int quality, struct sn_strbuf *out, struct sn_diag *d)
 {
-    if (!image->width || !image->height || image->width > JPEG_MAX_DIMENSION || image->height > JPEG_MAX_DIMENSION)
-        return sn_fail(d, SN_EINVAL, "a JPEG of %u x %u pixels: sides are 1 to %ld", image->width, image->height,
+    const uint32_t w = image->width, h = image->height;
+    if (!w || !h || w > JPEG_MAX_DIMENSION || h > JPEG_MAX_DIMENSION)
+        return sn_fail(d, SN_EINVAL, "a JPEG of %u x %u pixels: sides are 1 to %ld", w, h,
                        (long)JPEG_MAX_DIMENSION);
     struct job j = {.n = 0};
     j.jpeg.err = jpeg_std_error(&j.errors);
@@ -65,6 +66,6 @@ int sn_jpeg_write(const struct sn_image *image, int quality, struct sn_strbuf *o
         sn_strbuf_append(out, j.bytes, j.n);
     free(j.bytes);
     if (!ok)
-        return sn_fail(d, SN_ENOMEM, "a JPEG of %u x %u pixels: %s", image->width, image->height, why);
-    return out->failed ? sn_fail(d, SN_ENOMEM, "a JPEG of %u x %u pixels: no memory", image->width, image->height) : 0;
+        return sn_fail(d, SN_ENOMEM, "a JPEG of %u x %u pixels: %s", w, h, why);
+    return out->failed ? sn_fail(d, SN_ENOMEM, "a JPEG of %u x %u pixels: no memory", w, h) : 0;
 }

@@ -144,6 +144,7 @@ int sn_client_receive_event(struct sn_client *c, const char *job, int timeout_ms
 int sn_client_send(struct sn_client *c, const char *verb, const json_t *header,
                    const struct sn_client_frame *media, size_t n_media, uint64_t *request, struct sn_diag *d)
 {
+    sn_client_turn(c);
     return sn_client_post(c, verb, header, media, n_media, true, request, d);
 }
 
@@ -180,6 +181,7 @@ static int post_when_possible(struct sn_client *c, const char *verb, const json_
                               const struct sn_client_frame *media, size_t n_media, double until_s,
                               struct sn_diag *d)
 {
+    sn_client_turn(c);
     for (;;) {
         const int rc = sn_client_post(c, verb, header, media, n_media, false, &c->asked, d);
         if (rc != -SN_EFULL)

@@ -3,7 +3,8 @@
  * ZMQ_IMMEDIATE keeps requests from waiting for a daemon that may come hours later: they are sent over a
  * connection that is there, or not at all. The socket's monitor says when one is lost. Its messages and the
  * socket's are not in one order; but when the loss is known, all that had come is in the socket, so that is
- * read first, and what is without a reply then is lost. */
+ * read first, and what is without a reply then is lost. From then on nothing is sent until the monitor tells
+ * of a new connection: the socket would still take messages for the old one, and drop them. */
 #include "config.h"
 #include "queue/client_impl.h"
 
@@ -28,7 +29,7 @@ enum {
     RECONNECT_MS = 50,
     RECONNECT_MAX_MS = 2000,
     LINGER_MS = 300,             /* for a CANCEL that is sent last */
-    TIMER_S = 5,                 /* how often watches are looked after when nothing else happens */
+    CHECKS = 4,                  /* of watches, in the time that they may be silent, when nothing else happens */
     BACKLOG_MAX = 1 << 16,       /* replies */
     HEADER_MAX = 256 << 20,      /* of a result with each word of a day's recording */
     SLICE_MS = 200,              /* how late a stop may be seen */
@@ -97,7 +98,9 @@ static bool add_socket(int epoll_fd, void *socket)
 
 static int open_fd(struct sn_client *c, struct sn_diag *d)
 {
-    const struct itimerspec every = {{TIMER_S, 0}, {TIMER_S, 0}};
+    const uint32_t ms = c->silence_ms / CHECKS + 1;
+    const struct timespec step = {ms / 1000, ms % 1000 * 1000000L};
+    const struct itimerspec every = {step, step};
     c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     c->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     if (c->epoll_fd >= 0 && c->timer_fd >= 0 && timerfd_settime(c->timer_fd, 0, &every, NULL) == 0 &&
@@ -208,6 +211,8 @@ int sn_client_post(struct sn_client *c, const char *verb, const json_t *header,
                    struct sn_diag *d)
 {
     void *items = c->pending;
+    if (!c->connected)
+        return sn_fail(d, SN_EFULL, "%s: there is no connection", c->endpoint);
     if (!sn_grow(&items, &c->cap_pending, c->n_pending + 1, sizeof *c->pending))
         return sn_fail(d, SN_ENOMEM, "requests under way: %zu", c->n_pending);
     c->pending = items;
@@ -454,11 +459,11 @@ bool sn_client_is_stopped(const struct sn_client *c)
 void sn_client_wait(struct sn_client *c, double until_s, bool sends)
 {
     const double left_ms = 1e3 * (until_s - sn_clock_s());
-    const double most = c->stop ? SLICE_MS : 1e3 * TIMER_S;
+    const double most = c->stop ? SLICE_MS : (double)c->silence_ms / CHECKS;
     if (left_ms <= 0)
         return;
     zmq_pollitem_t items[] = {
-        {.socket = c->socket, .events = (short)(ZMQ_POLLIN | (sends ? ZMQ_POLLOUT : 0))},
+        {.socket = c->socket, .events = (short)(ZMQ_POLLIN | (sends && c->connected ? ZMQ_POLLOUT : 0))},
         {.socket = c->monitor, .events = ZMQ_POLLIN},
     };
     zmq_poll(items, (int)SN_COUNT(items), (long)(left_ms < most ? left_ms + 1 : most));

@@ -33,11 +33,14 @@ static void remove_watch(struct sn_client *c, struct sn_client_watch *w)
     *w = c->watches[--c->n_watches];
 }
 
-/* NULL: no memory, or no job's name. */
+static bool is_name(const char *job)
+{
+    return job[0] && strlen(job) < SN_JOB_ID_TEXT;
+}
+
+/* NULL: no memory. */
 static struct sn_client_watch *add_watch(struct sn_client *c, const char *job)
 {
-    if (!job[0] || strlen(job) >= SN_JOB_ID_TEXT)
-        return NULL;
     struct sn_client_watch *w = find_job(c, job);
     void *items = c->watches;
     if (!w && !sn_grow(&items, &c->cap_watches, c->n_watches + 1, sizeof *c->watches))
@@ -72,9 +75,12 @@ static void send_watch(struct sn_client *c, struct sn_client_watch *w)
 
 int sn_client_watch(struct sn_client *c, const char *job, uint64_t after, struct sn_diag *d)
 {
+    if (!is_name(job))
+        return sn_fail(d, SN_EINVAL, "'%.60s' is no job", job);
+    sn_client_turn(c);
     struct sn_client_watch *w = add_watch(c, job);
     if (!w)
-        return sn_fail(d, strlen(job) < SN_JOB_ID_TEXT ? SN_ENOMEM : SN_EINVAL, "'%.60s' cannot be watched", job);
+        return sn_fail(d, SN_ENOMEM, "watches: %zu", c->n_watches);
     w->after = after;
     send_watch(c, w);
     return 0;
@@ -96,7 +102,7 @@ void sn_client_unwatch(struct sn_client *c, const char *job)
 void sn_client_watch_accepted(struct sn_client *c, uint64_t request, const json_t *header)
 {
     const char *job = json_string_value(json_object_get(header, "job"));
-    struct sn_client_watch *w = job ? add_watch(c, job) : NULL;
+    struct sn_client_watch *w = job && is_name(job) ? add_watch(c, job) : NULL;
     if (w)
         w->request = w->shown = request;
 }

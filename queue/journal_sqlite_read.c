@@ -16,10 +16,10 @@ const char *const sn_sql_reads[SN_SQL_READS] = {
     [SN_SQL_BY_KEY] = COLUMNS " FROM jobs WHERE tenant = ? AND key = ?",
     [SN_SQL_LIST] =
         COLUMNS ", header FROM jobs LEFT JOIN headers ON headers.id = jobs.id WHERE jobs.id < ?1"
-                " AND (?2 & (1 << state)) AND (?3 IS NULL OR tenant = ?3) ORDER BY jobs.id DESC",
+                " AND ?2 & (1 << state) AND (?3 IS NULL OR tenant = ?3) ORDER BY jobs.id DESC",
     [SN_SQL_LIST_TAG] =
         COLUMNS ", header FROM jobs LEFT JOIN headers ON headers.id = jobs.id WHERE jobs.id < ?1"
-                " AND (?2 & (1 << state)) AND (?3 IS NULL OR tenant = ?3) AND tag = ?4 AND tag <> ''"
+                " AND ?2 & (1 << state) AND (?3 IS NULL OR tenant = ?3) AND tag = ?4 AND tag <> ''"
                 " ORDER BY jobs.id DESC",
     [SN_SQL_WANTS] = "SELECT 1 FROM spool WHERE tenant = ? AND sha256 = ?",
     [SN_SQL_NEXT_PURGE] = "SELECT min(purge_at) FROM jobs WHERE purge_at IS NOT NULL",

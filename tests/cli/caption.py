@@ -494,6 +494,39 @@ def wrong_words(tmp):
         p.media.chmod(0o755)
 
 
-main([what_is_done_is_not_done_again, persons_words_stand, forms_and_tables, patterns, a_kill_at_any_moment,
+# --- the daemon itself ---
+
+def the_real_daemon(tmp):
+    """A tiny model of random weights says something about every picture; what, is not the question here."""
+    daemon = os.environ.get("SN_TEST_SENSORIUMD") or pathlib.Path(PROGRAM).with_name("sensoriumd")
+    models = HERE.parent / "reference" / "models"
+    if not os.access(daemon, os.X_OK):
+        return
+    p = Place(tmp, "real")
+    p.env["SENSORIUMD"] = str(daemon)
+    for i in range(6):
+        p.put(f"{i}.png", png(40 + i, 30, (40 * i, 255 - 40 * i, 128)))
+    p.put("bad.png", "no picture")
+
+    def command(*args):
+        return [PROGRAM, "caption", "-m", str(models / "idefics3.gguf"), "-n", "4", "--json", *args, str(p.media)]
+    killed = subprocess.Popen(command("--jobs", "1"), env=p.env, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL)
+    wait_for(lambda: list(p.media.glob("*.txt")), "a first caption", 60)
+    killed.kill()
+    killed.wait()
+    done = subprocess.run(command(), env=p.env, capture_output=True, timeout=120, check=False)
+    s = json.loads(done.stdout)
+    equal(done.returncode, 3, f"the real daemon, after a kill: {done.stderr.decode()[-400:]}")
+    equal((s["captioned"] + s["skipped"]["done"] + s["skipped"]["adopted"], s["failed"]), (6, 1), "captions")
+    equal([f["code"] for f in s["failures"]], ["media_broken"], "the broken one")
+    before = {f.name: f.read_bytes() for f in p.media.glob("*.txt")}
+    equal(len(before), 6, "sidecars")
+    done = subprocess.run(command("--redo"), env=p.env, capture_output=True, timeout=120, check=False)
+    equal(json.loads(done.stdout)["captioned"], 6, "--redo")
+    equal({f.name: f.read_bytes() for f in p.media.glob("*.txt")}, before, "the same is said again")
+
+
+main([the_real_daemon, what_is_done_is_not_done_again, persons_words_stand, forms_and_tables, patterns, a_kill_at_any_moment,
       an_interrupt_writes_what_came, a_busy_daemon_that_falls_over, somebody_elses_daemon,
       frames_where_paths_are_refused, one_at_a_time, watching, a_page, wrong_words])

@@ -31,3 +31,5 @@ tests_cli_test_caption_LDADD = $(LIBCLI) $(TEST_LIBS)
 dist_check_SCRIPTS += tests/cli/caption.py
 TESTS += tests/cli/caption.py
 EXTRA_DIST += tests/cli/caption_daemon.py
+dist_check_SCRIPTS += tests/cli/jobs.py
+TESTS += tests/cli/jobs.py

@@ -220,7 +220,8 @@ static void the_walk_ends(void **state)
 static void names_that_collide_are_named(void **state)
 {
     (void)state;
-    struct caption_file items[] = {{.path = "/p/a.jpg", .shown = "p/a.jpg"}, {.path = "/p/b.jpg", .shown = "p/b.jpg"},
+    struct caption_file items[] = {{.path = "/p/a.jpg", .shown = "p/a.jpg"},
+                                   {.path = "/p/b.jpg", .shown = "p/b.jpg"},
                                    {.path = "/p/a.png", .shown = "p/a.png"}};
     const struct caption_files files = {.items = items, .n = 3};
     struct caption_opts o = {.stem = true};
@@ -235,16 +236,16 @@ static void names_that_collide_are_named(void **state)
 
 static json_t *result_of(const char *text)
 {
-    return json_pack("{s:s, s:s, s:{s:s, s:s}}", "text", text, "finish", "stop", "model", "name", "eyes<1>", "sha256",
-                     "abc");
+    return json_pack("{s:s, s:s, s:{s:s, s:s}}", "text", text, "finish", "stop", "model", "name", "eyes<1>",
+                     "sha256", "abc");
 }
 
 static char *printed(enum caption_form form, const char *file, const char *text)
 {
     json_t *result = result_of(text);
     struct sn_strbuf b = {0};
-    const struct caption_record r = {.file = file, .kind = SN_MEDIUM_IMAGE, .prompt = "what?", .result = result,
-                                     .created_s = 1700000000};
+    const struct caption_record r = {.file = file, .kind = SN_MEDIUM_IMAGE, .prompt = "what?",
+                                     .result = result, .created_s = 1700000000};
     caption_print(&b, form, &r);
     json_decref(result);
     return sn_strbuf_take(&b);
@@ -258,7 +259,7 @@ static void forms_hold_what_was_said(void **state)
         {CAPTION_JSON, "\"caption\": \"A \\\"cat\\\", <b>bold</b> & more\""},
         {CAPTION_JSON, "\"model\": \"eyes<1>\""},
         {CAPTION_JSON, "\"created_at\": \"2023-11-14T22:13:20Z\""},
-        {CAPTION_XMP, "<rdf:li xml:lang=\"x-default\">A &quot;cat&quot;, &lt;b&gt;bold&lt;/b&gt; &amp; more</rdf:li>"},
+        {CAPTION_XMP, ">A &quot;cat&quot;, &lt;b&gt;bold&lt;/b&gt; &amp; more</rdf:li>"},
         {CAPTION_XMP, "sensorium:model=\"eyes&lt;1&gt;\""},
         {CAPTION_JSONL, "{\"file_name\":\"=a.jpg\",\"text\":\"A \\\"cat\\\", <b>bold</b> & more\""},
         {CAPTION_CSV, "\"'=a.jpg\",\"A \"\"cat\"\", <b>bold</b> & more\",\"image\",\"eyes<1>\",\"abc\","},
@@ -277,7 +278,8 @@ static struct caption_entry entry(const char *name, uint8_t contents, json_t *re
 {
     return (struct caption_entry){.name = (char *)(uintptr_t)name, .target = "t", .size = 5, .inode = 6,
                                   .modified_ns = 7, .sha256.b = {contents}, .settings.b = {9},
-                                  .wrote.b = {contents, 1}, .writing = true, .created_s = 8, .result = result};
+                                  .wrote.b = {contents, 1}, .writing = true, .created_s = 8,
+                                  .result = result};
 }
 
 static void a_ledger_remembers(void **state)
@@ -396,7 +398,7 @@ static void tables_are_mended_and_go_on(void **state)
         assert_true(sn_write_all(fd, torn[form], strlen(torn[form])));
         close(fd);
         assert_int_equal(caption_table_open(path, form, true, &t, &d), 0);
-        assert_row(t, "=a.jpg", &a, CAPTION_OURS, form == CAPTION_CSV ? "one\ntwo, \"three\"" : "one\ntwo, \"three\"");
+        assert_row(t, "=a.jpg", &a, CAPTION_OURS, "one\ntwo, \"three\"");
         assert_row(t, "b.jpg", &a, CAPTION_FOREIGN, "b");
         assert_row(t, "c.jpg", NULL, CAPTION_ABSENT, NULL);
         put_row(t, form, "b.jpg", "better", &b); /* in the place of the first */
@@ -511,8 +513,9 @@ static void verdicts_respect_people(void **state)
     for (size_t i = 0; i < SN_COUNT(cases); i++) {
         const struct caption_facts f = {cases[i].known, cases[i].writing, cases[i].same_contents,
                                         cases[i].same_settings, cases[i].found};
-        if (caption_judge(&f, cases[i].policy, cases[i].redo) != cases[i].want)
-            fail_msg("case %zu: %s", i, caption_verdict_text(caption_judge(&f, cases[i].policy, cases[i].redo)));
+        const enum caption_verdict is = caption_judge(&f, cases[i].policy, cases[i].redo);
+        if (is != cases[i].want)
+            fail_msg("case %zu: %s", i, caption_verdict_text(is));
     }
 }
 

@@ -365,7 +365,7 @@ class FakeDaemon:
                 "engine": {"model_bytes": 134500000}, "memory": {"resident_bytes": 200000000}}
 
     def on_ping(self, *_):
-        return {"version": "0", "protocol": ["SNJP/1"], "tenant": "local", "role": "admin",
+        return {"version": "0", "protocol": "SNJP/1", "tenant": "local", "role": "admin",
                 "models": [{"name": "fake", "tasks": ["generate", "noop"], "kinds": ["image"], "loaded": True}]}
 
 

@@ -47,7 +47,7 @@ def raises(kind, what, call, *args, **named):
 
 def asks(daemon):
     with sensorium.Client(daemon.endpoint) as c:
-        check(c.ping()["protocol"] == ["SNJP/1"], "ping")
+        check(c.ping()["protocol"] == "SNJP/1", "ping")
         job = c.submit("hello", tag="a", max_tokens=7, priority=3)
         header = daemon.headers[-1][1]
         check(header["options"] == {"max_tokens": 7} and header["priority"] == 3 and header["key"].startswith("once-"),

