@@ -68,6 +68,8 @@ static void work_all(struct caption_run *r)
     struct sn_diag d;
     int rc = 0;
     while (rc == 0 && !is_over(r)) {
+        if (r->n_works)
+            sn_progress_set(&r->report.progress, "captioning", r->n_over, r->n_works);
         while (rc == 0 && r->next < r->n_works && has_room(r) && !is_over(r))
             rc = caption_work_start(r, &r->works[r->next++], &d);
         if (rc < 0 || !r->jobs || (!caption_jobs_running(r->jobs) && r->next == r->n_works))

@@ -96,6 +96,8 @@ static void draw(const struct sn_progress *p, uint64_t done, double t)
     fprintf(stderr, " %s%s%s", amount, p->total ? " of " : "", all);
     if (speed >= 1)
         fprintf(stderr, ", %s/s", rate);
+    else if (speed > 0 && !p->bytes)
+        fprintf(stderr, ", %.1f/min", 60 * speed);
     if (*left)
         fprintf(stderr, ", %s", left);
     fflush(stderr);

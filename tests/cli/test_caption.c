@@ -19,6 +19,8 @@
 #include "cli/caption_table.h"
 #include "cli/caption_text.h"
 #include "cli/caption_walk.h"
+#include "media/image.h"
+#include "media/jpeg_write.h"
 
 static char folder[64];
 
@@ -270,6 +272,28 @@ static void forms_hold_what_was_said(void **state)
         assert_int_equal(text[strlen(text) - 1], '\n');
         sn_free(text);
     }
+}
+
+static void small_pictures_are_read_back(void **state)
+{
+    (void)state;
+    struct sn_image in = {0}, out = {0};
+    struct sn_strbuf jpeg = {0};
+    struct sn_diag d;
+    assert_int_equal(sn_jpeg_write(&in, 80, &jpeg, &d), -SN_EINVAL);
+    assert_true(sn_image_init(&in, 37, 21));
+    for (size_t i = 0; i < 37 * 21 * 3; i++)
+        in.rgb[i] = (uint8_t)(i % 3 == 0 ? 40 + i / 3 % 37 * 4 : 90);
+    assert_int_equal(sn_jpeg_write(&in, 95, &jpeg, &d), 0);
+    assert_int_equal(sn_image_decode((const uint8_t *)jpeg.data, jpeg.len, &(struct sn_image_options){0}, &out, NULL,
+                                     &d), 0);
+    assert_int_equal(out.width, 37);
+    assert_int_equal(out.height, 21);
+    for (size_t i = 0; i < 37 * 21 * 3; i++)
+        assert_in_range(in.rgb[i] + 12 - out.rgb[i], 0, 24);
+    sn_image_fini(&in);
+    sn_image_fini(&out);
+    sn_strbuf_fini(&jpeg);
 }
 
 /* --- the ledger --- */
@@ -530,6 +554,7 @@ int main(void)
         cmocka_unit_test(the_walk_ends),
         cmocka_unit_test(names_that_collide_are_named),
         cmocka_unit_test(forms_hold_what_was_said),
+        cmocka_unit_test(small_pictures_are_read_back),
         cmocka_unit_test(a_ledger_remembers),
         cmocka_unit_test(a_ledger_of_old_lines_is_written_anew),
         cmocka_unit_test(tables_are_mended_and_go_on),
