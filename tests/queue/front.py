@@ -27,9 +27,12 @@ N_FUZZ = int(os.environ.get("SN_FUZZ_MESSAGES", "3000"))
 
 
 class Daemon:
+    all = []
+
     def __init__(self, folder, *options, data="data"):
         self.process = subprocess.Popen([TOOL, "--data", os.path.join(folder, data), *options], stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True)
+        self.all.append(self)
         self.endpoints = []
         for line in self.process.stdout:
             if line == "ready\n":
@@ -398,6 +401,8 @@ def main():
             except (AssertionError, subprocess.SubprocessError) as e:
                 failed += 1
                 print(f"FAIL {name[6:]}: {str(e)[:2000] or repr(e)} (line {e.__traceback__.tb_next.tb_lineno})", flush=True)
+            for daemon in Daemon.all:
+                daemon.process.kill()
     sys.exit(failed > 0)
 
 
