@@ -441,5 +441,5 @@ bool desk_hold(struct desk_job *j)
         pthread_cond_wait(&k->models_changed, &k->lock);
     }
     pthread_mutex_unlock(&k->lock);
-    return j->model != NULL && !desk_is_over(j);
+    return !desk_is_over(j);
 }

@@ -7,7 +7,7 @@
 
 #include "base/mem.h"
 
-enum { BACKOFF_MAX_MS = 600000 };
+enum { BACKOFF_MAX_MS = 600000, NO_MEMORY_MS = 1000 };
 
 /* --- claiming --- */
 
@@ -164,20 +164,6 @@ static struct sn_entry *attempt(struct sn_queue *q, uint64_t token)
     return e;
 }
 
-int sn_queue_finish(struct sn_queue *q, uint64_t token, enum sn_job_state state, const char *result,
-                    size_t n)
-{
-    struct sn_entry *e = attempt(q, token);
-    if (!e) return -SN_ECANCELLED;
-    json_t *body = json_loadb(result, n, 0, NULL);
-    if (!json_is_object(body)) {
-        json_decref(body);
-        body = sn_result_error("internal", "the worker's result is no JSON");
-        state = SN_JOB_FAILED;
-    }
-    return sn_core_settle(q, e, state, body);
-}
-
 /* Back in the queue; what is said of the attempt from now on is refused. */
 static void queue_again(struct sn_queue *q, struct sn_entry *e, bool alone, int64_t delay_ms)
 {
@@ -192,12 +178,34 @@ static void queue_again(struct sn_queue *q, struct sn_entry *e, bool alone, int6
     sn_live_state(q, e);
 }
 
+/* The end of an attempt is never lost: what there is no memory for is done again. */
+static int settle_or_again(struct sn_queue *q, struct sn_entry *e, enum sn_job_state state, json_t *body)
+{
+    const int rc = sn_core_settle(q, e, state, body);
+    if (rc < 0) queue_again(q, e, e->ticket.alone, NO_MEMORY_MS);
+    return rc;
+}
+
+int sn_queue_finish(struct sn_queue *q, uint64_t token, enum sn_job_state state, const char *result,
+                    size_t n)
+{
+    struct sn_entry *e = attempt(q, token);
+    if (!e) return -SN_ECANCELLED;
+    json_t *body = json_loadb(result, n, 0, NULL);
+    if (!json_is_object(body)) {
+        json_decref(body);
+        body = sn_result_error("internal", "the worker's result is no JSON");
+        state = SN_JOB_FAILED;
+    }
+    return settle_or_again(q, e, state, body);
+}
+
 int sn_queue_retry(struct sn_queue *q, uint64_t token, const char *code, const char *message)
 {
     struct sn_entry *e = attempt(q, token);
     if (!e) return -SN_ECANCELLED;
     if (e->retried >= e->retries)
-        return sn_core_settle(q, e, SN_JOB_FAILED, sn_result_error(code, message));
+        return settle_or_again(q, e, SN_JOB_FAILED, sn_result_error(code, message));
     const uint64_t delay = (uint64_t)q->cfg.backoff_ms << sn_min(e->retried, 20);
     e->retried++;
     q->stats.n_retries++;
@@ -216,7 +224,7 @@ static void died_alone(struct sn_queue *q, struct sn_entry *e, const char *code,
         return;
     }
     snprintf(text, sizeof text, "its worker died under it, %u times: %s", e->deaths, message);
-    if (sn_core_settle(q, e, SN_JOB_DEAD, sn_result_error(code, text)) < 0) queue_again(q, e, true, 0);
+    settle_or_again(q, e, SN_JOB_DEAD, sn_result_error(code, text));
 }
 
 void sn_queue_worker_died(struct sn_queue *q, const uint64_t *tokens, size_t n, const char *code,

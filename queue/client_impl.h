@@ -54,8 +54,8 @@ struct sn_client {
 
 int sn_client_link_open(struct sn_client *c, const struct sn_client_cfg *cfg, struct sn_diag *d);
 void sn_client_link_close(struct sn_client *c);
-/* As sn_client_send(), after a sn_client_turn(); replies come to sn_client_receive() where `tells`, else to the blocking call or, of
- * WATCH, to the watch. */
+/* As sn_client_send(), after a sn_client_turn(); replies come to sn_client_receive() where `tells`, else
+ * to the blocking call or, of WATCH, to the watch. */
 int sn_client_post(struct sn_client *c, const char *verb, const json_t *header,
                    const struct sn_client_frame *media, size_t n_media, bool tells, uint64_t *request,
                    struct sn_diag *d);

@@ -80,14 +80,30 @@ static void hand_back(struct sn_committer *c, struct list *l)
 /* Whether this op alone is at fault. */
 static bool is_its_own(int rc) { return rc == -SN_EINVAL || rc == -SN_ENOENT; }
 
-static int transact(struct sn_committer *c, const struct list *l, struct sn_diag *d)
+/* Up to so many of what waits, behind what is in the list. Lock held. */
+static void take_some(struct sn_committer *c, struct list *l, size_t n)
+{
+    for (; n && c->waiting.first; n--) list_append(l, list_pop(&c->waiting));
+}
+
+/* What came while the rest was applied goes along. */
+static void take_late(struct sn_committer *c, struct list *l, size_t n)
+{
+    pthread_mutex_lock(&c->lock);
+    take_some(c, l, n);
+    pthread_mutex_unlock(&c->lock);
+}
+
+static int transact(struct sn_committer *c, struct list *l, struct sn_diag *d)
 {
     const struct sn_journal_ops *ops = c->cfg.ops;
+    size_t n = 0;
     int rc = ops->begin(c->cfg.journal, d);
     if (rc < 0) return rc;
     for (struct sn_op *op = l->first; op && rc == 0; op = op->next) {
         op->rc = ops->apply(c->cfg.journal, op, d);
         if (!is_its_own(op->rc)) rc = op->rc;
+        if (++n < TOGETHER_MAX && !op->next) take_late(c, l, TOGETHER_MAX - n);
     }
     if (rc == 0) rc = ops->commit(c->cfg.journal, d);
     if (rc < 0)
@@ -188,7 +204,7 @@ static void take(struct sn_committer *c, struct list *l)
     list_init(l);
     pthread_mutex_lock(&c->lock);
     while (!c->waiting.first && !c->stop) pthread_cond_wait(&c->more, &c->lock);
-    for (size_t n = 0; n < TOGETHER_MAX && c->waiting.first; n++) list_append(l, list_pop(&c->waiting));
+    take_some(c, l, TOGETHER_MAX);
     pthread_mutex_unlock(&c->lock);
 }
 

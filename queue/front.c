@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "queue/front_impl.h"
 
-enum { TAKE_MAX = 64 };
+enum { TAKE_MAX = 64, FDS_MAX = 64 };
 static const double finish_s = 2; /* what is being committed when the loop ends */
 
 /* --- start and end --- */
@@ -90,6 +90,8 @@ void sn_front_stats(const struct sn_front *f, struct sn_front_stats *out)
 int sn_front_add_fd(struct sn_front *f, int fd, sn_front_fd_fn *fn, void *ctx, struct sn_diag *d)
 {
     void *fds = f->fds;
+    if (f->n_fds == FDS_MAX)
+        return sn_fail(d, SN_EFULL, "more than %d file descriptors to wait for", FDS_MAX);
     if (!sn_grow(&fds, &f->cap_fds, f->n_fds + 1, sizeof *f->fds))
         return sn_fail(d, SN_ENOMEM, "a file descriptor to wait for");
     f->fds = fds;
@@ -133,14 +135,13 @@ enum {
     ITEM_ZAP = ITEM_MONITORS + FRONT_SOCKETS,
     ITEM_QUEUE,
     ITEM_FDS,
-    FDS_MAX = 64,
 };
 
 static size_t fill_items(const struct sn_front *f, zmq_pollitem_t items[ITEM_FDS + FDS_MAX])
 {
-    const size_t n_fds = sn_min(f->n_fds, FDS_MAX);
-    memset(items, 0, (ITEM_FDS + n_fds) * sizeof *items);
-    for (size_t i = 0; i < ITEM_FDS + n_fds; i++) {
+    const size_t n = ITEM_FDS + f->n_fds;
+    memset(items, 0, n * sizeof *items);
+    for (size_t i = 0; i < n; i++) {
         items[i].fd = -1; /* zmq_poll(), as poll(), passes over these */
         items[i].events = ZMQ_POLLIN;
     }
@@ -150,9 +151,9 @@ static size_t fill_items(const struct sn_front *f, zmq_pollitem_t items[ITEM_FDS
     }
     items[ITEM_ZAP].socket = f->auth ? sn_auth_socket(f->auth) : NULL;
     items[ITEM_QUEUE].fd = sn_queue_fd(f->queue);
-    for (size_t i = 0; i < n_fds; i++)
+    for (size_t i = 0; i < f->n_fds; i++)
         items[ITEM_FDS + i].fd = f->fds[i].fd;
-    return ITEM_FDS + n_fds;
+    return n;
 }
 
 static double earlier(double a, double b)

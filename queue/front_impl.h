@@ -4,7 +4,8 @@
  *
  *     front.c         the loop: sockets, the queue, others' descriptors, timers
  *     front_bind.c    endpoints: which are local, which demand CURVE
- *     front_verbs.c   requests: who asks, may they, what is answered
+ *     front_request.c requests: who asks, and may they
+ *     front_verbs.c   what is answered
  *     front_submit.c  admission of jobs, ESTIMATE
  *     front_paths.c   folders that media may lie under
  *     front_client.c  clients that have something under way: replies that wait, who is gone
@@ -151,7 +152,7 @@ void front_watches_drop(struct sn_front *f, struct front_client *c, bool gone); 
 void front_watches_expire(struct sn_front *f); /* RESULTs whose time is over */
 void front_cancel_quietly(struct sn_front *f, struct sn_job_id job);
 
-/* --- front_verbs.c --- */
+/* --- front_request.c --- */
 
 struct front_request {
     struct front_request *prev, *next;
@@ -170,16 +171,29 @@ struct front_to front_request_to(const struct front_request *q);
 void front_request_keep(struct front_request *q);
 void front_request_end(struct front_request *q); /* of one that was kept */
 void front_requests_orphan(struct sn_front *f);
+/* What stands in f->text. */
+void front_reply_text(struct sn_front *f, const struct front_to *to, const char *verb);
 void front_refuse(struct sn_front *f, const struct front_to *to, const struct sn_refusal *r);
 const char *front_tenant(const struct sn_identity *who); /* as the queue takes it: NULL sees all */
+
+/* --- front_verbs.c --- */
+
+/* False: refused with *r, which the caller answers. */
+typedef bool front_verb_fn(struct sn_front *f, struct front_request *q, json_t *header, struct sn_refusal *r);
+struct front_verb {
+    const char *name;
+    front_verb_fn *fn;
+    enum sn_role least;
+    bool media;                     /* may stand behind its header */
+};
+const struct front_verb *front_verb_find(const char *name); /* NULL: there is none */
 /* What STATUS says, as a reply. */
 void front_reply_status(struct sn_front *f, const struct front_to *to, const struct sn_identity *who,
                         struct sn_job_id id);
 
 /* --- front_submit.c --- */
 
-bool front_submit(struct sn_front *f, struct front_request *q, json_t *header, struct sn_refusal *r);
-bool front_estimate(struct sn_front *f, struct front_request *q, json_t *header, struct sn_refusal *r);
+front_verb_fn front_submit, front_estimate;
 void front_submission_fini(struct front_request *q);
 
 /* --- front_json.c: all append --- */

@@ -89,7 +89,8 @@ static const char *model_of(const struct sn_front *f, const json_t *header, cons
 
 void front_put_row(const struct sn_front *f, struct sn_strbuf *b, const struct sn_job_row *row)
 {
-    json_t *header = json_loadb(row->header, row->n_header, 0, NULL);
+    struct sn_refusal r;
+    json_t *header = sn_header_parse(row->header, row->n_header, &r);
     const char *task = json_string_value(json_object_get(header, "task"));
     const char *tag = json_string_value(json_object_get(header, "tag"));
     task = task ? task : sn_task_name(SN_TASK_GENERATE);

@@ -196,11 +196,11 @@ static json_t *read_number(struct reader *s)
     json_int_t value = 0;
     s->at += negative;
     const char *digits = s->at;
-    while (s->at < s->end && *s->at >= '0' && *s->at <= '9' && s->at - digits <= DIGITS_MAX)
+    while (s->at < s->end && *s->at >= '0' && *s->at <= '9' && s->at - digits < DIGITS_MAX)
         value = value * 10 + (*s->at++ - '0');
     const size_t n = (size_t)(s->at - digits);
     const bool more = s->at < s->end && *s->at && strchr(".eE0123456789", *s->at);
-    if (n == 0 || n > DIGITS_MAX || more || (n > 1 && *digits == '0'))
+    if (n == 0 || more || (n > 1 && *digits == '0'))
         return read_real(s, from);
     return made(s, json_integer(negative ? -value : value));
 }

@@ -35,8 +35,8 @@ queue_libqueue_a_SOURCES += \
 queue_libqueue_a_SOURCES += \
   queue/auth.c queue/auth.h \
   queue/front.c queue/front.h queue/front_impl.h \
-  queue/front_bind.c queue/front_client.c queue/front_json.c queue/front_paths.c queue/front_submit.c \
-  queue/front_verbs.c queue/front_watch.c
+  queue/front_bind.c queue/front_client.c queue/front_json.c queue/front_paths.c queue/front_request.c \
+  queue/front_submit.c queue/front_verbs.c queue/front_watch.c
 LIBQUEUE = queue/libqueue.a $(ZMQ_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS) $(LIBBASE)
 
 # The queue without its front end, timed: bench/queue_core FOLDER

@@ -172,7 +172,7 @@ void sn_queue_stage(struct sn_queue *q, uint64_t token, const char *stage, uint6
 void sn_queue_text(struct sn_queue *q, uint64_t token, const char *text, size_t n);
 /* The attempt is over. result: JSON (without job, state, task, tag, attempt, attempts, queue_ms, which the
  * queue puts in; an estimate's stays as it is). -SN_ECANCELLED, and nothing happens, when the token is not
- * the job's newest; -SN_ENOMEM: nothing happened, call it again later. */
+ * the job's newest; -SN_ENOMEM: there was no memory for it, the job runs again. */
 int sn_queue_finish(struct sn_queue *q, uint64_t token, enum sn_job_state state, const char *result,
                     size_t n);
 /* The attempt failed for a reason that may pass: queued again while there are retries, else failed. Returns

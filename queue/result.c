@@ -8,8 +8,9 @@
 
 json_t *sn_result_error(const char *code, const char *message)
 {
-    /* s*: a message that is no UTF-8 is left out */
-    return json_pack("{s:{s:s, s:s*}}", "error", "code", code, "message", message);
+    json_t *text = *message ? json_string(message) : NULL;
+    if (!text) text = json_string(code); /* there is none, or it is no UTF-8 */
+    return json_pack("{s:{s:s, s:o}}", "error", "code", code, "message", text);
 }
 
 /* False once there was no memory. */

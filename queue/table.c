@@ -7,7 +7,8 @@ enum { FIRST_SLOTS = 64 }; /* a power of two, as all that follow */
 
 bool sn_table_init(struct sn_table *t)
 {
-    *t = (struct sn_table){.slots = sn_calloc(FIRST_SLOTS, sizeof *t->slots), .n_slots = FIRST_SLOTS};
+    *t = (struct sn_table){.slots = sn_calloc(FIRST_SLOTS, sizeof *t->slots)};
+    if (t->slots) t->n_slots = FIRST_SLOTS;
     return t->slots;
 }
 

@@ -5,6 +5,7 @@ import asyncio
 import hashlib
 import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 import threading
@@ -257,8 +258,19 @@ def codec(_):
     del os.environ["SENSORIUM_ENDPOINT"]
 
 
+def example(daemon):
+    """The client of twenty lines in docs/clients.md."""
+    text = (HERE.parents[1] / "docs" / "clients.md").read_text()
+    code = next(b for b in text.split("```python\n") if b.startswith("import json, zmq")).split("```")[0]
+    with tempfile.TemporaryDirectory() as tmp:
+        (pathlib.Path(tmp) / "photo.jpg").write_bytes(b"\xff\xd8")
+        code = code.replace("ipc:///run/sensorium/sensoriumd.sock", daemon.endpoint)
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp, capture_output=True, text=True, timeout=60, check=False)
+        check(done.stdout == "You said: What is this?\ndone\n", f"docs/clients.md: {done}")
+
+
 def main():
-    for case in (codec, asks, media, streams, refusals, losses, keys):
+    for case in (codec, asks, media, streams, refusals, losses, keys, example):
         with FakeDaemon() as daemon:
             case(daemon)
     with FakeDaemon() as daemon:

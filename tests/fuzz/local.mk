@@ -102,6 +102,18 @@ tests_fuzz_fuzz_whisper_ggml_SOURCES = tests/fuzz/fuzz_whisper_ggml.c tests/fuzz
 tests_fuzz_fuzz_whisper_ggml_LDFLAGS = $(LDFLAGS_FUZZ)
 tests_fuzz_fuzz_whisper_ggml_LDADD = $(LIBMODEL)
 
+# Headers of jobs
+check_PROGRAMS += tests/fuzz/replay_job
+tests_fuzz_replay_job_SOURCES = tests/fuzz/fuzz_job.c tests/fuzz/replay.c tests/fuzz/fuzz.h
+tests_fuzz_replay_job_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
+tests_fuzz_replay_job_LDADD = $(LIBQUEUE)
+FUZZ_TARGETS += tests/fuzz/fuzz_job
+tests_fuzz_fuzz_job_SOURCES = tests/fuzz/fuzz_job.c tests/fuzz/fuzz.h
+tests_fuzz_fuzz_job_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
+tests_fuzz_fuzz_job_LDFLAGS = $(LDFLAGS_FUZZ)
+tests_fuzz_fuzz_job_LDADD = $(LIBQUEUE)
+EXTRA_DIST += tests/fuzz/job.dict tests/fuzz/corpus/job
+
 .PHONY: fuzz
 if FUZZERS
 # What is found grows tests/fuzz/found in the build folder; a crash leaves its input there.

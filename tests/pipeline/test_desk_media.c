@@ -316,7 +316,7 @@ static void recordings_are_transcribed(void **state)
 
 static void transcripts_can_be_cancelled(void **state)
 {
-    enum { N = 40 };
+    enum { N = 16 };
     static const char *const models[] = {"whisper"};
     static const char header[] = "{'task':'transcribe','media':[{'kind':'audio','path':'/x'}]}";
     const char *paths[] = {tones};

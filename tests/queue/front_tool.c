@@ -5,7 +5,7 @@
  *                [--faults] [--idle] [--jobs-max N] [--header-bytes N] [--reply-bytes N]
  *
  * --idle: nothing is done of what is queued.
- * Prints "listening ENDPOINT" for each, then "ready"; ends on SIGTERM, SIGINT. */
+ * Prints "listening ENDPOINT" for each, then "ready"; ends on SIGTERM, SIGINT; SIGHUP: keys are read again. */
 #include "queue/front.h"
 
 #include <jansson.h>
@@ -30,9 +30,17 @@ struct running {
     size_t n_media;
     bool estimate;
 };
+struct options {
+    const char *endpoints[LIST_MAX], *roots[LIST_MAX];
+    struct sn_queue_cfg queue;
+    struct sn_front_cfg front;
+    bool idle;
+};
+
 struct tool {
     struct sn_queue *queue;
     struct sn_front *front;
+    const struct options *options;
     struct running jobs[JOBS_MAX];
     size_t n_running;
     bool claiming, idle;
@@ -40,6 +48,8 @@ struct tool {
 };
 
 /* --- the worker --- */
+
+static const char fault_text[] = "a fault that was asked for";
 
 static json_t *option(const struct running *j, const char *name)
 {
@@ -64,7 +74,7 @@ static json_t *result_of(const struct running *j, enum sn_job_state state)
     if (state == SN_JOB_DONE)
         json_object_set_new(r, "text", json_string(text_of(j)));
     else
-        json_object_set_new(r, "error", json_pack("{s:s,s:s}", "code", "model_failed", "message", "a fault that was asked for"));
+        json_object_set_new(r, "error", json_pack("{s:s,s:s}", "code", "model_failed", "message", fault_text));
     json_t *media = json_array();
     for (size_t i = 0; i < j->n_media; i++)
         json_array_append_new(media, json_pack("{s:i}", "tokens", 1));
@@ -95,9 +105,9 @@ static void finish(struct tool *t, struct running *j)
 {
     const char *fault = json_string_value(option(j, "fault"));
     if (fault && strcmp(fault, "retry") == 0) {
-        sn_queue_retry(t->queue, j->token, "model_failed", "a fault that was asked for");
+        sn_queue_retry(t->queue, j->token, "model_failed", fault_text);
     } else if (fault && strcmp(fault, "crash") == 0) {
-        sn_queue_worker_died(t->queue, &j->token, 1, "worker_died", "a fault that was asked for");
+        sn_queue_worker_died(t->queue, &j->token, 1, "worker_died", fault_text);
     } else {
         const enum sn_job_state state = fault && strcmp(fault, "fail") == 0 ? SN_JOB_FAILED : SN_JOB_DONE;
         json_t *result = result_of(j, state);
@@ -178,31 +188,17 @@ static bool model(void *ctx, size_t i, struct sn_front_model *out)
     return true;
 }
 
-static void on_signal(void *ctx, int fd)
-{
-    struct tool *t = ctx;
-    struct signalfd_siginfo info;
-    if (read(fd, &info, sizeof info) == sizeof info)
-        sn_front_stop(t->front);
-}
-
 static int watch_signals(struct tool *t, struct sn_diag *d)
 {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
     sigprocmask(SIG_BLOCK, &set, NULL);
     t->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     return t->signals < 0 ? sn_fail(d, SN_EIO, "signalfd") : 0;
 }
-
-struct options {
-    const char *data, *endpoints[LIST_MAX], *roots[LIST_MAX];
-    struct sn_queue_cfg queue;
-    struct sn_front_cfg front;
-    bool idle;
-};
 
 static bool read_option(struct options *o, const char *name, const char *value)
 {
@@ -246,10 +242,24 @@ static bool read_options(struct options *o, int argc, char **argv)
     return true;
 }
 
+static void on_signal(void *ctx, int fd)
+{
+    struct tool *t = ctx;
+    struct signalfd_siginfo info;
+    struct sn_diag d;
+    if (read(fd, &info, sizeof info) != sizeof info)
+        return;
+    if (info.ssi_signo != SIGHUP)
+        sn_front_stop(t->front);
+    else if (sn_front_reload(t->front, &t->options->front, &d) < 0)
+        fprintf(stderr, "front_tool: %s\n", d.text);
+}
+
 static int serve(struct tool *t, const struct options *o, struct sn_diag *d)
 {
     int rc = watch_signals(t, d);
     t->idle = o->idle;
+    t->options = o;
     if (rc == 0)
         rc = sn_queue_open(&o->queue, &t->queue, d);
     if (rc == 0)

@@ -29,6 +29,8 @@ check_PROGRAMS += tests/queue/front_tool
 tests_queue_front_tool_SOURCES = tests/queue/front_tool.c
 tests_queue_front_tool_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(ZMQ_CFLAGS)
 tests_queue_front_tool_LDADD = $(LIBQUEUE)
+dist_check_SCRIPTS += tests/queue/front.py
+TESTS += tests/queue/front.py
 QUEUE_RIG = tests/queue/rig.c tests/queue/rig.h tests/test.h
 QUEUE_TESTS = tests/queue/test_schedule tests/queue/test_jobs tests/queue/test_events \
   tests/queue/test_spool tests/queue/test_kill tests/queue/test_full

@@ -147,8 +147,12 @@ void rig_submit(struct rig *r, const struct rig_job *j, struct rig_answer *a)
                              .keep_s = j->keep_s ? j->keep_s : 3600, .key = j->key, .n_media = j->n_media,
                              .share = j->share ? j->share : "", .tag = j->tag ? j->tag : "",
                              .deadline_at_ms = j->deadline_at_ms};
-    const struct sn_submission sub = {.tenant = j->tenant ? j->tenant : "local", .job = &s->job, .header = s->header,
-                                      .n_header = strlen(s->header), .media = j->media, .estimate = j->estimate};
+    const struct sn_submission sub = {.tenant = j->tenant ? j->tenant : "local",
+                                      .job = &s->job,
+                                      .header = s->header,
+                                      .n_header = strlen(s->header),
+                                      .media = j->media,
+                                      .estimate = j->estimate};
     sn_queue_submit(r->q, &sub, accepted, s);
 }
 
@@ -203,7 +207,10 @@ void rig_finish(struct rig *r, uint64_t token, const char *result)
 static void copy_row(void *ctx, const struct sn_job_row *row)
 {
     struct rig_row *out = ctx;
-    *out = (struct rig_row){.found = true, .state = row->state, .attempts = row->attempts, .deaths = row->deaths,
+    *out = (struct rig_row){.found = true,
+                            .state = row->state,
+                            .attempts = row->attempts,
+                            .deaths = row->deaths,
                             .seq = row->seq};
     if (row->result) snprintf(out->result, sizeof out->result, "%.*s", (int)row->n_result, row->result);
 }

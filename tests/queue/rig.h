@@ -39,7 +39,8 @@ struct sn_job_id rig_accept(struct rig *r, const struct rig_job *j); /* submits,
 struct rig_answer rig_try(struct rig *r, const struct rig_job *j);   /* submits, waits */
 void rig_turn(struct rig *r, int ms);                                /* turns for so long */
 
-typedef void rig_order_fn(struct sn_queue *q, const char *tenant, struct sn_job_id id, sn_asked_fn *fn, void *ctx);
+typedef void rig_order_fn(struct sn_queue *q, const char *tenant, struct sn_job_id id, sn_asked_fn *fn,
+                          void *ctx);
 void rig_asked(void *ctx, const struct sn_refusal *refusal, enum sn_job_state state); /* ctx: an answer */
 struct rig_answer rig_order(struct rig *r, rig_order_fn *fn, const char *tenant, struct sn_job_id id);
 uint64_t rig_claim(struct rig *r, size_t n_running); /* token of the next job; there must be one */

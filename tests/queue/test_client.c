@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,9 +28,8 @@ struct daemon {
     void *context, *socket;
     pthread_t thread;
     char folder[32], endpoint[80];
-    unsigned n_requests, n_watches;
-    bool gone_once;
-    volatile int stop;
+    atomic_uint n_requests, n_watches;
+    atomic_bool gone_once, stop;
 };
 struct request {
     char peer[256], verb[32], id[80], header[4096];
@@ -163,7 +163,8 @@ static void *daemon_main(void *arg)
 
 static void daemon_start(struct daemon *m)
 {
-    *m = (struct daemon){.folder = "/tmp/sn-client-XXXXXX"};
+    memset(m, 0, sizeof *m);
+    snprintf(m->folder, sizeof m->folder, "/tmp/sn-client-XXXXXX");
     assert_non_null(mkdtemp(m->folder));
     snprintf(m->endpoint, sizeof m->endpoint, "ipc://%s/s", m->folder);
     m->context = zmq_ctx_new();
@@ -173,7 +174,7 @@ static void daemon_start(struct daemon *m)
 
 static void daemon_stop(struct daemon *m)
 {
-    m->stop = 1;
+    m->stop = true;
     pthread_join(m->thread, NULL);
     zmq_ctx_term(m->context);
     unlink(m->endpoint + strlen("ipc://"));
@@ -379,7 +380,7 @@ static void nobody(void **state)
 {
     struct sn_client *c = NULL;
     struct sn_diag d;
-    static const volatile int stop = 1;
+    static const atomic_bool stop = true;
     sn_diag_init(&d);
     const struct sn_client_cfg cfg = {.endpoint = "ipc:///nowhere.sock", .timeout_ms = 200};
     assert_int_equal(sn_client_new(&cfg, &c, &d), 0);

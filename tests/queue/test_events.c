@@ -67,7 +67,10 @@ static void wait_end(struct rig *r, struct watcher *w)
     assert_true(w->ended);
 }
 
-static void say(struct rig *r, uint64_t token, const char *text) { sn_queue_text(r->q, token, text, strlen(text)); }
+static void say(struct rig *r, uint64_t token, const char *text)
+{
+    sn_queue_text(r->q, token, text, strlen(text));
+}
 
 static void a_watcher_hears_all_in_order_and_the_end_when_it_is_on_disk(void **state)
 {
@@ -265,13 +268,15 @@ static void an_estimate_goes_first_and_leaves_nothing(void **state)
 {
     struct rig r = {0};
     static struct watcher w;
-    const struct sn_queue_medium m = {.from = SN_FROM_FRAME, .kind = SN_MEDIUM_IMAGE, .bytes = "pixels", .n = 6};
+    const struct sn_queue_medium m = {
+        .from = SN_FROM_FRAME, .kind = SN_MEDIUM_IMAGE, .bytes = "pixels", .n = 6};
     struct sn_claim c;
     (void)state;
     w = (struct watcher){0};
     rig_open(&r);
     rig_accept(&r, &(struct rig_job){.priority = 100});
-    const struct sn_job_id job = rig_accept(&r, &(struct rig_job){.estimate = true, .media = &m, .n_media = 1});
+    const struct sn_job_id job =
+        rig_accept(&r, &(struct rig_job){.estimate = true, .media = &m, .n_media = 1});
     assert_int_equal(rig_n_files(&r), 1);
     watch(&r, &w, job, 0);
     assert_true(sn_queue_claim(r.q, 0, &c));
@@ -285,7 +290,8 @@ static void an_estimate_goes_first_and_leaves_nothing(void **state)
     rig_turn(&r, 50);
     assert_int_equal(rig_n_files(&r), 0);
     /* One that is cancelled, and one that a crash ends. */
-    const struct sn_job_id other = rig_accept(&r, &(struct rig_job){.estimate = true, .media = &m, .n_media = 1});
+    const struct sn_job_id other =
+        rig_accept(&r, &(struct rig_job){.estimate = true, .media = &m, .n_media = 1});
     assert_int_equal(rig_order(&r, sn_queue_cancel, "local", other).state, SN_JOB_CANCELLED);
     rig_accept(&r, &(struct rig_job){.estimate = true, .media = &m, .n_media = 1});
     rig_close(&r);

@@ -1,5 +1,6 @@
 /* A disk that is full: a small tmpfs in a mount namespace of this process's own (skipped where that is not
- * permitted). Submissions are refused, with media and without; what runs ends all the same, once there is room. */
+ * permitted). Submissions are refused, with media and without; what runs ends all the same, once there is
+ * room. */
 #define _GNU_SOURCE
 #include "config.h"
 #include "queue/queue.h"

@@ -245,10 +245,13 @@ static void ids_have_one_text(void **state)
     assert_true(back.n == id.n && back.tag == id.tag);
     sn_job_id_text((struct sn_job_id){INT64_MAX, 1}, text);
     assert_true(sn_job_id_parse(text, &back) && back.n == INT64_MAX && back.tag == 1);
-    static const char *const bad[] = {"", "42", "0-9f86d081884c7d65", "9223372036854775808-9f86d081884c7d65", "42-", "-1-9f86d081884c7d65", "+42-9f86d081884c7d65",
-        " 42-9f86d081884c7d65", "42-9F86D081884C7D65", "042-9f86d081884c7d65", "42-9f86d081884c7d6", "x",
-        "42-9f86d081884c7d65 ", "42-9f86d081884c7d655", "42-0x9f86d081884c7d", "18446744073709551616-9f86d081884c7d65",
-        "42-9f86d081884c7d65-9f86d081884c7d65-9f86d081884c7d65-9f86d081884c7d65"};
+    static const char *const bad[] = {
+        "", "x", "42", "42-", "0-9f86d081884c7d65", "-1-9f86d081884c7d65", "+42-9f86d081884c7d65",
+        " 42-9f86d081884c7d65", "42-9F86D081884C7D65", "042-9f86d081884c7d65", "42-9f86d081884c7d6",
+        "42-9f86d081884c7d65 ", "42-9f86d081884c7d655", "42-0x9f86d081884c7d",
+        "9223372036854775808-9f86d081884c7d65", "18446744073709551616-9f86d081884c7d65",
+        "42-9f86d081884c7d65-9f86d081884c7d65-9f86d081884c7d65-9f86d081884c7d65",
+    };
     for (size_t i = 0; i < SN_COUNT(bad); i++)
         assert_false(sn_job_id_parse(bad[i], &back));
 }

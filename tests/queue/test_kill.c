@@ -1,6 +1,7 @@
 /* A process that has a queue is killed at random points, many times. What it reported before has to be true
- * after: every job that was accepted is there, every result that was reported is the right one, nothing ended twice,
- * no file belongs to nobody, the journal is whole. At the end all jobs are run, and each has ended as it should.
+ * after: every job that was accepted is there, every result that was reported is the right one, nothing
+ * ended twice, no file belongs to nobody, the journal is whole. At the end all jobs are run, and each has
+ * ended as it should.
  *
  *     SN_KILLS=200 tests/queue/test_kill       (20 in make check) */
 #define _GNU_SOURCE
@@ -247,7 +248,8 @@ static void run_the_rest(struct rig *r)
     rig_open(r);
     do {
         for (size_t i = 0; i < 64 && sn_queue_claim(r->q, 0, &c); i++) {
-            snprintf(result, sizeof result, "{\"text\":\"result %" PRIu32 "\"}", number_in(c.header, c.n_header));
+            snprintf(result, sizeof result, "{\"text\":\"result %" PRIu32 "\"}",
+                     number_in(c.header, c.n_header));
             rig_finish(r, c.token, result);
         }
         rig_turn(r, 5);

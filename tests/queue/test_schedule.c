@@ -22,7 +22,8 @@ static void setup(struct rig *r)
     assert_int_equal(sn_schedule_new(&r->s, NULL), 0);
 }
 
-static struct sn_ticket *add(struct rig *r, const char *tenant, const char *share, int priority, int64_t since_ms)
+static struct sn_ticket *add(struct rig *r, const char *tenant, const char *share, int priority,
+                             int64_t since_ms)
 {
     struct sn_ticket *t = &r->t[r->n++];
     *t = (struct sn_ticket){.n = r->n, .priority = priority, .since_ms = since_ms,

@@ -45,7 +45,8 @@ static void media_are_files_under_their_hash_once(void **state)
     (void)state;
     assert_non_null(big);
     for (size_t i = 0; i < 3000000; i++) big[i] = (char)(i * 31 >> 3);
-    const struct sn_queue_medium m[] = {frame("abc", 3), frame(big, 3000000), frame(NULL, 0), frame("abc", 3)};
+    const struct sn_queue_medium m[] = {frame("abc", 3), frame(big, 3000000), frame(NULL, 0),
+                                        frame("abc", 3)};
     rig_open(&r);
     rig_accept(&r, &(struct rig_job){.media = m, .n_media = 4});
     assert_int_equal(rig_n_files(&r), 3);
@@ -78,7 +79,8 @@ static void what_was_sent_can_be_named_by_its_hash_but_by_nobody_else(void **sta
     const struct sn_queue_medium sent = frame("secret", 6);
     (void)state;
     rig_open(&r);
-    const struct sn_job_id first = rig_accept(&r, &(struct rig_job){.tenant = "alice", .media = &sent, .n_media = 1});
+    const struct sn_job_id first =
+        rig_accept(&r, &(struct rig_job){.tenant = "alice", .media = &sent, .n_media = 1});
     struct sn_claim c;
     assert_true(sn_queue_claim(r.q, 0, &c));
     const struct sn_digest sha256 = c.media[0].sha256;
@@ -89,7 +91,8 @@ static void what_was_sent_can_be_named_by_its_hash_but_by_nobody_else(void **sta
     assert_string_equal(rig_try(&r, &probe).code, "unknown_hash");
     /* Also where bob has a folder, and even the same bytes under another name do not help him to hers. */
     const struct sn_queue_medium own = frame("x", 1);
-    const struct sn_job_id of_bob = rig_accept(&r, &(struct rig_job){.tenant = "bob", .media = &own, .n_media = 1});
+    const struct sn_job_id of_bob =
+        rig_accept(&r, &(struct rig_job){.tenant = "bob", .media = &own, .n_media = 1});
     assert_string_equal(rig_try(&r, &probe).code, "unknown_hash");
     const struct sn_job_id second = rig_accept(&r, &again);
     /* It is known while a job that has it is kept. */
@@ -130,8 +133,8 @@ static void strange_tenants_have_folders_of_their_own(void **state)
 static void a_path_is_handed_on_as_it_was(void **state)
 {
     struct rig r = {0};
-    const struct sn_queue_medium m = {.from = SN_FROM_PATH, .kind = SN_MEDIUM_VIDEO, .path = "/data/film.mkv",
-                                      .file = {1, 2, 3, -4, 5}};
+    const struct sn_queue_medium m = {
+        .from = SN_FROM_PATH, .kind = SN_MEDIUM_VIDEO, .path = "/data/film.mkv", .file = {1, 2, 3, -4, 5}};
     struct sn_claim c;
     (void)state;
     rig_open(&r);
@@ -154,7 +157,8 @@ static void a_file_that_vanished_fails_its_job_alone(void **state)
     struct sn_claim c;
     (void)state;
     rig_open(&r);
-    const struct sn_job_id lost = rig_accept(&r, &(struct rig_job){.media = &gone, .n_media = 1, .priority = 9});
+    const struct sn_job_id lost =
+        rig_accept(&r, &(struct rig_job){.media = &gone, .n_media = 1, .priority = 9});
     snprintf(command, sizeof command, "rm %s/spool/local/*", r.folder);
     assert_int_equal(system(command), 0);
     const struct sn_job_id well = rig_accept(&r, &(struct rig_job){.media = &stays, .n_media = 1});
@@ -174,8 +178,10 @@ static void leftovers_of_a_crash_are_swept(void **state)
     rig_open(&r);
     rig_accept(&r, &(struct rig_job){.media = &m, .n_media = 1});
     rig_close(&r);
-    snprintf(command, sizeof command, "cd %s/spool && mkdir other && echo x >local/%064d && echo x >other/%064d && "
-             "echo x >local/%064d.7.tmp && echo x >local/notes", r.folder, 1, 2, 3);
+    snprintf(command, sizeof command,
+             "cd %s/spool && mkdir other && echo x >local/%064d && echo x >other/%064d && "
+             "echo x >local/%064d.7.tmp && echo x >local/notes",
+             r.folder, 1, 2, 3);
     assert_int_equal(system(command), 0);
     rig_open(&r);
     assert_int_equal(rig_n_files(&r), 2); /* what is wanted, and what is not ours */

@@ -149,7 +149,8 @@ static void sends_say_who_is_gone(void **state)
     struct sn_wire_fault fault;
     send_frames(p->dealer, "SNJP/1|PING|7|{}");
     assert_int_equal(sn_wire_receive(p->router, true, &limits, &w, &fault), SN_WIRE_MESSAGE);
-    const struct sn_wire_out out = {.peer = zmq_msg_data(&w.peer), .n_peer = zmq_msg_size(&w.peer), .verb = "EVENT",
+    const struct sn_wire_out out = {.peer = zmq_msg_data(&w.peer), .n_peer = zmq_msg_size(&w.peer),
+                                    .verb = "EVENT",
                                     .id = w.id, .n_id = w.n_id, .header = "{}", .n_header = 2};
     struct sn_wire none;
     int rc = 0, n = 0;
