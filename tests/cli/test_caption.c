@@ -285,8 +285,8 @@ static void small_pictures_are_read_back(void **state)
     for (size_t i = 0; i < 37 * 21 * 3; i++)
         in.rgb[i] = (uint8_t)(i % 3 == 0 ? 40 + i / 3 % 37 * 4 : 90);
     assert_int_equal(sn_jpeg_write(&in, 95, &jpeg, &d), 0);
-    assert_int_equal(sn_image_decode((const uint8_t *)jpeg.data, jpeg.len, &(struct sn_image_options){0}, &out, NULL,
-                                     &d), 0);
+    const struct sn_image_options o = {0};
+    assert_int_equal(sn_image_decode((const uint8_t *)jpeg.data, jpeg.len, &o, &out, NULL, &d), 0);
     assert_int_equal(out.width, 37);
     assert_int_equal(out.height, 21);
     for (size_t i = 0; i < 37 * 21 * 3; i++)

@@ -20,7 +20,8 @@ static char folder[64], path[128];
 
 static void clean_up(void)
 {
-    static const char *const names[] = {"table", ".sensorium/x.jsonl", ".sensorium/x.jsonl.lock", ".sensorium", ""};
+    static const char *const names[] = {"table", ".sensorium/x.jsonl", ".sensorium/x.jsonl.lock", ".sensorium",
+                                        ""};
     for (size_t i = 0; i < SN_COUNT(names); i++) {
         snprintf(path, sizeof path, "%s/%s", folder, names[i]);
         remove(path);
