@@ -57,6 +57,9 @@ static void stats(void *ctx, json_t *to)
         json_object_del(desk, "is");
         json_object_set_new(to, "engine", desk);
     }
+    json_object_set_new(to, "memory",
+                        json_pack("{s:I,s:I}", "resident_bytes", (json_int_t)daemon_resident_bytes(getpid()),
+                                  "worker_resident_bytes", (json_int_t)daemon_resident_bytes(w.pid)));
     json_object_set_new(to, "draining", json_boolean(s->draining));
 }
 

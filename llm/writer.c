@@ -86,7 +86,8 @@ bool sn_writer_is_reading(const struct sn_writer *w) { return w->n_run < w->prom
 
 /* --- a step --- */
 
-/* The end of a piece of the prompt that would end at `end`: not within a span, whose tokens see each other. */
+/* The end of a piece of the prompt that would end at `end`: not within a span, whose tokens see each other.
+ */
 static size_t outside_spans(const struct sn_prompt *p, size_t begin, size_t end)
 {
     for (size_t i = 0; i < p->n_spans; i++) {

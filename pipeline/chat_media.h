@@ -24,7 +24,8 @@ int sn_chat_media_fuse(const struct sn_chat_media *c, const json_t *messages, st
                        struct sn_diag *d);
 
 /* Appends the parts that a medium is in a message: a picture, a video (or a picture for each frame, where
- * these are media of their own), a recording; and the sound of a video behind it. `w`: of a video, else NULL. */
+ * these are media of their own), a recording; and the sound of a video behind it. `w`: of a video, else
+ * NULL. */
 int sn_chat_media_parts(json_t *parts, bool picture, const struct sn_watched *w, bool sound,
                         struct sn_diag *d);
 

@@ -1,7 +1,8 @@
 /* One lock for all lines, since a job passes it some ten times and a token not at all. What computes takes
- * turns at one device (compute/device.h): on a CPU all cores serve whoever computes, so that encoder, decoder
- * and transcriber, each a plain loop in a thread of its own, alternate by time, between the layers of what they
- * run, and the pool's threads have one master at any moment. Decoding of media runs beside it, in processes. */
+ * turns at one device (compute/device.h): on a CPU all cores serve whoever computes, so that encoder,
+ * decoder and transcriber, each a plain loop in a thread of its own, alternate by time, between the layers
+ * of what they run, and the pool's threads have one master at any moment. Decoding of media runs beside it,
+ * in processes. */
 #include "config.h"
 #include "pipeline/desk_impl.h"
 
@@ -63,7 +64,8 @@ void desk_stage(const struct desk_job *j, const char *stage, uint64_t done, uint
 
 /* --- outcomes --- */
 
-static void fail_v(struct desk_job *j, enum sn_outcome_kind kind, const char *code, const char *fmt, va_list ap)
+static void fail_v(struct desk_job *j, enum sn_outcome_kind kind, const char *code, const char *fmt,
+                   va_list ap)
 {
     pthread_mutex_lock(&j->k->lock);
     if (!atomic_load(&j->failed)) {

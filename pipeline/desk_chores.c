@@ -1,9 +1,10 @@
-/* A thread that mostly sleeps: noop jobs end when they are due, jobs that were wrong from the start at once, and
- * models that nobody uses are unloaded. */
+/* A thread that mostly sleeps: noop jobs end when they are due, jobs that were wrong from the start at
+ * once, and models that nobody uses are unloaded. */
 #include "config.h"
 #include "pipeline/desk_impl.h"
 
 #include <math.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,7 +23,7 @@ static bool is_due(const struct desk_job *j)
 static void commit_fault(struct desk_job *j)
 {
     switch (j->job.options.fault) {
-    case SN_FAULT_CRASH: abort();
+    case SN_FAULT_CRASH: raise(SIGABRT); break;
     case SN_FAULT_FAIL: desk_fail(j, SN_OUTCOME_FAILED, "bad_request", "the job asked to fail"); break;
     case SN_FAULT_RETRY: desk_fail(j, SN_OUTCOME_RETRY, "model_failed", "the job asked to be tried again"); break;
     default: break;

@@ -1,7 +1,8 @@
-/* The third stage: of each model, answers that are written together. A step runs a chunk of each: the newest
- * token of those that write, a piece of the prompt of those that read. While somebody writes, little is read in
- * a step, so that nobody waits long for his next token. New jobs join between steps, when the cache has room for
- * all that they may become, prompt and answer: so no answer that was begun ever lacks it. */
+/* The third stage: of each model, answers that are written together. A step runs a chunk of each: the
+ * newest token of those that write, a piece of the prompt of those that read. While somebody writes, little
+ * is read in a step, so that nobody waits long for his next token. New jobs join between steps, when the
+ * cache has room for all that they may become, prompt and answer: so no answer that was begun ever lacks
+ * it. */
 #include "config.h"
 #include "pipeline/desk_impl.h"
 
@@ -64,7 +65,8 @@ void desk_put_ready(struct desk_job *j)
 static bool is_stopped(const struct desk_job *j) { return atomic_load(&j->stop); }
 
 /* The next job of a model: one that was cancelled, or the first, where there is room for it. NULL: none. */
-static struct desk_job *take_ready(struct sn_desk *k, struct desk_model *m, bool (*has_room)(const struct desk_job *))
+static struct desk_job *take_ready(struct sn_desk *k, struct desk_model *m,
+                                   bool (*has_room)(const struct desk_job *))
 {
     pthread_mutex_lock(&k->lock);
     struct desk_job *j = desk_line_find(&m->ready, is_stopped);
@@ -220,7 +222,8 @@ static void run_apart(struct desk_model *m, struct desk_writing *w)
     }
 }
 
-static void note_step(struct sn_desk *k, size_t n_chunks, size_t n_tokens, double prefill_s, double generate_s)
+static void note_step(struct sn_desk *k, size_t n_chunks, size_t n_tokens, double prefill_s,
+                      double generate_s)
 {
     pthread_mutex_lock(&k->lock);
     k->stats.n_steps++;

@@ -1,6 +1,6 @@
-/* The second stage: what was prepared becomes rows, medium by medium, in the order of jobs; once all of a job's
- * are there they become its prompt. Videos are decoded here, frame by frame as they are encoded, so that a long
- * one needs the memory of its rows only. */
+/* The second stage: what was prepared becomes rows, medium by medium, in the order of jobs; once all of a
+ * job's are there they become its prompt. Videos are decoded here, frame by frame as they are encoded, so
+ * that a long one needs the memory of its rows only. */
 #include "config.h"
 #include "pipeline/desk_impl.h"
 

@@ -165,7 +165,8 @@ struct sn_desk {
 
 /* desk.c */
 enum desk_level { DESK_ERROR, DESK_WARNING, DESK_INFO, DESK_DEBUG };
-void desk_log(struct sn_desk *k, enum desk_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void desk_log(struct sn_desk *k, enum desk_level level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 void desk_stage(const struct desk_job *j, const char *stage, uint64_t done, uint64_t total);
 /* Text of the answer, whole characters: kept for the result, and told. */
 void desk_say(struct desk_job *j, const char *text, size_t n);
@@ -189,7 +190,8 @@ void desk_models_close(struct sn_desk *k);
 /* Finds the job's model and waits until it is loaded; false: the job failed. */
 bool desk_hold(struct desk_job *j);
 void desk_release(struct sn_desk *k, struct desk_model *m); /* with lock */
-/* A decoder holds a model, beside its jobs, while it has some: what it keeps of it outlives the last of them. */
+/* A decoder holds a model, beside its jobs, while it has some: what it keeps of it outlives the last of
+ * them. */
 void desk_begin_with(struct sn_desk *k, struct desk_model *m);
 void desk_be_done_with(struct sn_desk *k, struct desk_model *m);
 /* Unloads models that were idle for long; returns when to ask again, in seconds from now. */

@@ -1,7 +1,7 @@
-/* The first stage. Of each job first all is found out that tells what it costs (pictures are decoded, recordings
- * listened to, videos looked into), and its prompt is put together without rows: what does not fit is refused
- * before anything is encoded, and an estimate ends here. Then its media are prepared and go to the encoder one by
- * one, within a bound of bytes. */
+/* The first stage. Of each job first all is found out that tells what it costs (pictures are decoded,
+ * recordings listened to, videos looked into), and its prompt is put together without rows: what does not
+ * fit is refused before anything is encoded, and an estimate ends here. Then its media are prepared and go
+ * to the encoder one by one, within a bound of bytes. */
 #include "config.h"
 #include "pipeline/desk_impl.h"
 
@@ -44,7 +44,8 @@ int desk_source_open(const struct desk_medium *m, struct sn_source *out, struct 
     return rc;
 }
 
-static int load_picture(struct desk_job *j, const struct desk_medium *m, struct sn_image *out, struct sn_diag *d)
+static int load_picture(struct desk_job *j, const struct desk_medium *m, struct sn_image *out,
+                        struct sn_diag *d)
 {
     struct sn_source s;
     int rc = desk_source_open(m, &s, d);
@@ -165,7 +166,8 @@ static size_t count_videos(const struct desk_job *j)
     return n;
 }
 
-static int plan_medium(struct desk_job *j, struct desk_medium *m, size_t room, size_t *held, struct sn_diag *d)
+static int plan_medium(struct desk_job *j, struct desk_medium *m, size_t room, size_t *held,
+                       struct sn_diag *d)
 {
     switch (m->kind) {
     case SN_MEDIUM_IMAGE: return plan_picture(j, m, held, d);

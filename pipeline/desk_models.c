@@ -1,7 +1,8 @@
-/* A model is loaded by the thread whose job wants it first, one model at a time, and stays until its memory is
- * wanted or nobody used it for idle_s. While a load waits for memory that running jobs hold, no job takes hold of
- * any model: so the memory comes free, and in the end everybody is served. Taking weights to the device takes
- * turns with what computes there, matrix by matrix: answers that are being written go on. */
+/* A model is loaded by the thread whose job wants it first, one model at a time, and stays until its memory
+ * is wanted or nobody used it for idle_s. While a load waits for memory that running jobs hold, no job
+ * takes hold of any model: so the memory comes free, and in the end everybody is served. Taking weights to
+ * the device takes turns with what computes there, matrix by matrix: answers that are being written go on.
+ */
 #include "config.h"
 #include "pipeline/desk_impl.h"
 
@@ -359,8 +360,8 @@ static struct desk_model *longest_idle(struct sn_desk *k)
     return oldest;
 }
 
-/* Unloads what is idle, waits for what is in use, until there is room for m; with lock. False: there never will
- * be, or the job was cancelled. */
+/* Unloads what is idle, waits for what is in use, until there is room for m; with lock. False: there never
+ * will be, or the job was cancelled. */
 static bool make_room(struct desk_job *j, const struct desk_model *m, uint64_t need)
 {
     struct sn_desk *k = j->k;

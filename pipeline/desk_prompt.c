@@ -102,7 +102,8 @@ static bool names_media(const json_t *messages)
 
 /* The content of one message, its media as this model takes them; *at counts those that were. first: media
  * that no part stands for come before what is said. */
-static json_t *content_of(const struct desk_job *j, json_t *content, bool first, size_t *at, struct sn_diag *d)
+static json_t *content_of(const struct desk_job *j, json_t *content, bool first, size_t *at,
+                          struct sn_diag *d)
 {
     json_t *parts, *part;
     size_t i;
@@ -169,7 +170,8 @@ static json_t *messages_of(const struct desk_job *j, struct sn_diag *d)
 
 /* --- prompts --- */
 
-static int fuse_raw(const struct desk_job *j, const struct media *media, struct sn_prompt *out, struct sn_diag *d)
+static int fuse_raw(const struct desk_job *j, const struct media *media, struct sn_prompt *out,
+                    struct sn_diag *d)
 {
     const struct sn_llm *llm = j->model->llm;
     const size_t n = strlen(j->job.prompt);
@@ -182,7 +184,8 @@ static int fuse_raw(const struct desk_job *j, const struct media *media, struct 
     return rc;
 }
 
-static int fuse_chat(const struct desk_job *j, const struct media *media, struct sn_prompt *out, struct sn_diag *d)
+static int fuse_chat(const struct desk_job *j, const struct media *media, struct sn_prompt *out,
+                     struct sn_diag *d)
 {
     const struct sn_llm *llm = j->model->llm;
     const struct sn_chat_media c = {.chat = j->model->chat, .tokenizer = sn_llm_tokenizer(llm),

@@ -1,4 +1,5 @@
-/* docs/protocol.md, 3.6: what the desk knows of it. The rest (job, state, attempts, queue_ms) is the queue's. */
+/* docs/protocol.md, 3.6: what the desk knows of it. The rest (job, state, attempts, queue_ms) is the
+ * queue's. */
 #include "config.h"
 #include "pipeline/desk_impl.h"
 

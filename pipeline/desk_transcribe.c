@@ -1,6 +1,7 @@
-/* Recordings: of each Whisper model a few are open at a time, and windows of them are decoded together; new ones
- * join between batches. A cancel stops the batch: whose job it was leaves, and the windows of the others are
- * heard again. A recording that breaks off is transcribed as far as it goes, and what is missing is said. */
+/* Recordings: of each Whisper model a few are open at a time, and windows of them are decoded together; new
+ * ones join between batches. A cancel stops the batch: whose job it was leaves, and the windows of the
+ * others are heard again. A recording that breaks off is transcribed as far as it goes, and what is missing
+ * is said. */
 #include "config.h"
 #include "pipeline/desk_impl.h"
 

@@ -130,7 +130,10 @@ void sn_hearing_free(struct sn_hearing **hp)
     *hp = NULL;
 }
 
-void sn_hearing_set_digest(struct sn_hearing *h, const struct sn_digest *digest) { h->origin.digest = *digest; }
+void sn_hearing_set_digest(struct sn_hearing *h, const struct sn_digest *digest)
+{
+    h->origin.digest = *digest;
+}
 const struct sn_audio_tower *sn_hearing_tower(const struct sn_hearing *h) { return h->tower; }
 const struct sn_projector *sn_hearing_projector(const struct sn_hearing *h) { return h->projector; }
 

@@ -30,7 +30,8 @@ int sn_hearing_plan(const struct sn_gguf *file, uint64_t n_samples, struct sn_he
 int sn_hearing_open(struct sn_device *dev, const char *path, struct sn_pool *pool,
                     struct sn_hearing **out, struct sn_diag *d);
 void sn_hearing_free(struct sn_hearing **hp);
-void sn_hearing_set_digest(struct sn_hearing *h, const struct sn_digest *digest); /* as sn_sight_set_digest() */
+void sn_hearing_set_digest(struct sn_hearing *h,
+                           const struct sn_digest *digest); /* as sn_sight_set_digest() */
 const struct sn_audio_tower *sn_hearing_tower(const struct sn_hearing *h);
 const struct sn_projector *sn_hearing_projector(const struct sn_hearing *h);
 

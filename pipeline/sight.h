@@ -45,9 +45,9 @@ void sn_seen_fini(struct sn_seen *s);
 int sn_sight_see(struct sn_sight *s, const struct sn_image *image, size_t max_tokens,
                  const struct sn_recall *from, struct sn_seen *out, const atomic_bool *stop,
                  struct sn_diag *d);
-/* The same in two halves, so that the next picture can be prepared while this one is encoded. The first may be
- * called by any thread once the file's digest is known (sn_sight_set_digest()); it leaves *pixels empty where
- * the rows were recalled. The second takes the pixels and ends them; *out is zero on error. */
+/* The same in two halves, so that the next picture can be prepared while this one is encoded. The first may
+ * be called by any thread once the file's digest is known (sn_sight_set_digest()); it leaves *pixels empty
+ * where the rows were recalled. The second takes the pixels and ends them; *out is zero on error. */
 int sn_sight_begin(struct sn_sight *s, const struct sn_image *image, size_t max_tokens,
                    const struct sn_recall *from, struct sn_seen *out, struct sn_vision_pixels *pixels,
                    struct sn_diag *d);

@@ -223,8 +223,8 @@ static int decode(struct sn_transcription *p)
         if (rc == 0) windows[i] = (struct sn_whisper_window){(int32_t)i, p->items[i].lane->language};
     }
     if (rc == 0)
-        rc = sn_whisper_decode(p->t->whisper, p->t->engine, windows, p->n_items, &p->items[0].lane->cfg->decode, texts,
-                               p->stop, p->d);
+        rc = sn_whisper_decode(p->t->whisper, p->t->engine, windows, p->n_items,
+                               &p->items[0].lane->cfg->decode, texts, p->stop, p->d);
     for (size_t i = 0; i < p->n_items && rc == 0; i++) p->items[i].text = texts[i];
     sn_free(windows);
     sn_free(texts);

@@ -1,5 +1,5 @@
-/* The desk and text: answers do not depend on their company, cancels and faults do what they say, nothing of a
- * job stays. */
+/* The desk and text: answers do not depend on their company, cancels and faults do what they say, nothing
+ * of a job stays. */
 #include "config.h"
 
 #include "tests/pipeline/desk_host.h"
@@ -81,7 +81,8 @@ static char *alone_answer(struct alone *a, const char *prompt, bool raw, uint32_
 
 enum { CROWD = 16, MANY = 64 };
 
-static const char *const words[] = {"river", "engine", "two birds", "Once upon a time", "12 + 30 =", "The queue"};
+static const char *const words[] = {"river",     "engine",   "two birds", "Once upon a time",
+                                    "12 + 30 =", "The queue"};
 
 static void prompt_of(size_t i, char *out, size_t size)
 {
@@ -154,8 +155,8 @@ static void check_names(const json_t *o, const char *const *names)
     assert_int_equal(json_object_size(o), n);
 }
 
-static const char *const usage_names[] = {"prompt_tokens", "cached_tokens", "completion_tokens", "media_tokens",
-                                          "tiles", "audio_s", NULL};
+static const char *const usage_names[] = {
+    "prompt_tokens", "cached_tokens", "completion_tokens", "media_tokens", "tiles", "audio_s", NULL};
 static const char *const timing_names[] = {"decode_ms", "encode_ms", "prefill_ms", "first_token_ms",
                                            "generation_ms", "total_ms", NULL};
 
@@ -238,10 +239,11 @@ static void what_cannot_be_done_says_so(void **state)
 static void a_prompt_that_does_not_fit_is_refused_with_the_numbers(void **state)
 {
     struct host h;
-    char header[4096] = "{'prompt':'";
+    char text[5 * 400 + 1] = "", header[4096];
     (void)state;
-    for (int i = 0; i < 400; i++) strcat(header, "word ");
-    strcat(header, "','options':{'raw':true}}");
+    for (int i = 0; i < 400; i++)
+        memcpy(text + 5 * i, "word ", 6);
+    snprintf(header, sizeof header, "{'prompt':'%s','options':{'raw':true}}", text);
     host_open(&h, smol, 1, &(struct sn_desk_cfg){.n_ctx = 64});
     host_submit(&h, 0, header);
     struct host_job *j = host_expect(&h, 0, SN_OUTCOME_FAILED, "does_not_fit");

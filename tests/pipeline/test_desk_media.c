@@ -1,5 +1,5 @@
-/* The desk and media: what pictures, recordings and videos become, alone and in company; what is broken, changed
- * or breaks off; features that are kept, for each tenant by himself. */
+/* The desk and media: what pictures, recordings and videos become, alone and in company; what is broken,
+ * changed or breaks off; features that are kept, for each tenant by himself. */
 #include "config.h"
 
 #include "tests/pipeline/desk_host.h"
@@ -37,7 +37,7 @@ static void cut_file(const char *from, double part, char *path)
     size_t n;
     struct sn_diag d;
     assert_int_equal(sn_file_read(from, 64 << 20, &bytes, &n, &d), 0);
-    strcpy(path, "/tmp/sensorium-desk-XXXXXX");
+    memcpy(path, "/tmp/sensorium-desk-XXXXXX", sizeof "/tmp/sensorium-desk-XXXXXX");
     const int fd = mkstemp(path);
     assert_true(fd >= 0 && sn_write_all(fd, bytes, (size_t)(part * (double)n)));
     close(fd);
@@ -71,9 +71,11 @@ static void pictures_are_answered_about(void **state)
     struct host_job *j = host_expect(&h, 0, SN_OUTCOME_DONE, NULL);
     const json_t *m = medium(j, 0);
     assert_string_equal(json_string_value(json_object_get(m, "name")), "a picture");
-    assert_true(whole(m, "tokens") > 0 && whole(m, "width") > 0 && whole(m, "height") > 0 && whole(m, "tiles") > 0);
+    assert_true(whole(m, "tokens") > 0 && whole(m, "width") > 0 && whole(m, "height") > 0 &&
+                whole(m, "tiles") > 0);
     assert_null(json_object_get(m, "cached"));
-    assert_int_equal((int)host_number(j, "usage", "media_tokens"), whole(m, "tokens") + whole(medium(j, 1), "tokens"));
+    assert_int_equal((int)host_number(j, "usage", "media_tokens"),
+                     whole(m, "tokens") + whole(medium(j, 1), "tokens"));
     assert_int_equal((int)host_number(j, "usage", "tiles"), whole(m, "tiles") + whole(medium(j, 1), "tiles"));
     assert_true(host_number(j, "usage", "prompt_tokens") > host_number(j, "usage", "media_tokens"));
     assert_true(host_number(j, "timings", "encode_ms") > 0);
@@ -156,7 +158,8 @@ static void estimates_are_what_jobs_then_take(void **state)
     host_open(&h, models, 1, &(struct sn_desk_cfg){0});
     assert_int_equal(host_try(&h, 0, "t", header, paths, 2, true), 0);
     host_submit_media(&h, 1, "t", header, paths, 2);
-    struct host_job *e = host_expect(&h, 0, SN_OUTCOME_DONE, NULL), *j = host_expect(&h, 1, SN_OUTCOME_DONE, NULL);
+    struct host_job *e = host_expect(&h, 0, SN_OUTCOME_DONE, NULL),
+                    *j = host_expect(&h, 1, SN_OUTCOME_DONE, NULL);
     assert_true(json_is_true(json_object_get(e->o.result, "fits")));
     assert_int_equal(whole(e->o.result, "prompt_tokens"), (int)host_number(j, "usage", "prompt_tokens"));
     assert_int_equal(whole(e->o.result, "media_tokens"), (int)host_number(j, "usage", "media_tokens"));
@@ -205,7 +208,8 @@ static void bad_media_fail_their_job_and_no_other(void **state)
     assert_non_null(strstr(j->message, "a picture"));
     host_expect(&h, 3, SN_OUTCOME_DONE, NULL);
     host_expect(&h, 4, SN_OUTCOME_FAILED, "unsupported");
-    for (uint64_t i = 0; i < 5; i++) assert_true(!strstr(h.jobs[i].message, "/tmp") && !strstr(h.jobs[i].message, "tests/"));
+    for (uint64_t i = 0; i < 5; i++)
+        assert_true(!strstr(h.jobs[i].message, "/tmp") && !strstr(h.jobs[i].message, "tests/"));
     host_close(&h);
     unlink(cut);
 }
@@ -220,8 +224,8 @@ static void a_file_that_changed_is_not_taken(void **state)
     (void)state;
     cut_file(wide, 1, copy);
     assert_int_equal(sn_map_open(copy, &map, &d), 0);
-    json_t *header = json_pack("{s:s, s:[{s:s, s:s}], s:{s:i}}", "prompt", "What?", "media", "kind", "image", "path",
-                               "/x", "options", "max_tokens", 3);
+    json_t *header = json_pack("{s:s, s:[{s:s, s:s}], s:{s:i}}", "prompt", "What?", "media", "kind",
+                               "image", "path", "/x", "options", "max_tokens", 3);
     struct sn_errand_medium m = {.kind = SN_MEDIUM_IMAGE, .path = copy, .file = map.id};
     struct sn_errand e = {.token = 0, .tenant = "t", .header = header, .media = &m, .n_media = 1};
     sn_map_close(&map);
@@ -271,7 +275,8 @@ static void videos_are_watched(void **state)
         assert_int_equal(host_try(&h, 0, "t", ABOUT("{'kind':'video','path':'/x'}", ""), paths, 1, true), 0);
         host_submit_media(&h, 1, "t", ABOUT("{'kind':'video','path':'/x'}", ""), paths, 1);
         host_submit_media(&h, 2, "t", ABOUT("{'kind':'video','path':'/x'}", ",'frames':2"), paths, 1);
-        struct host_job *e = host_expect(&h, 0, SN_OUTCOME_DONE, NULL), *j = host_expect(&h, 1, SN_OUTCOME_DONE, NULL);
+        struct host_job *e = host_expect(&h, 0, SN_OUTCOME_DONE, NULL),
+                        *j = host_expect(&h, 1, SN_OUTCOME_DONE, NULL);
         assert_true(whole(medium(j, 0), "frames") > 1 && whole(medium(j, 0), "tokens") > 0);
         assert_int_equal(whole(e->o.result, "prompt_tokens"), (int)host_number(j, "usage", "prompt_tokens"));
         assert_int_equal(whole(medium(host_expect(&h, 2, SN_OUTCOME_DONE, NULL), 0), "frames"), 2);
@@ -304,7 +309,8 @@ static void recordings_are_transcribed(void **state)
                       "'options':{'language':'nowhere'}}", paths, 1);
     for (uint64_t i = 1; i < 9; i++) {
         struct host_job *other = host_expect(&h, i, SN_OUTCOME_DONE, NULL);
-        assert_true(json_equal(json_object_get(j->o.result, "segments"), json_object_get(other->o.result, "segments")));
+        assert_true(json_equal(json_object_get(j->o.result, "segments"),
+                               json_object_get(other->o.result, "segments")));
     }
     j = host_expect(&h, 9, SN_OUTCOME_PARTIAL, "media_broken");
     assert_true(json_array_size(json_object_get(j->o.result, "missing")) > 0);
@@ -349,7 +355,9 @@ static void everything_at_once(void **state)
         if (i % 4 == 0) host_submit_media(&h, i, "t", ABOUT(PICTURE, ""), paths, 1);
         if (i % 4 == 1)
             host_submit_media(&h, i, "t", "{'task':'transcribe','media':[{'kind':'audio','path':'/x'}]}", sounds, 1);
-        if (i % 4 == 2) host_submit(&h, i, "{'prompt':'a b','model':'llama-smol','options':{'raw':true,'max_tokens':30}}");
+        if (i % 4 == 2)
+            host_submit(&h, i,
+                        "{'prompt':'a b','model':'llama-smol','options':{'raw':true,'max_tokens':30}}");
         if (i % 4 == 3)
             host_submit_media(&h, i, "t", "{'prompt':'a','model':'ultravox','media':[{'kind':'audio','path':'/x'}],"
                               "'options':{'max_tokens':9}}", sounds, 1);

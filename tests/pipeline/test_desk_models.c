@@ -13,7 +13,8 @@ static const char *const two[] = {"llama-smol", "qwen2"};
 static void ask(struct host *h, uint64_t token, const char *model)
 {
     char header[200];
-    snprintf(header, sizeof header, "{'prompt':'a b c','model':'%s','options':{'raw':true,'max_tokens':20}}", model);
+    snprintf(header, sizeof header,
+             "{'prompt':'a b c','model':'%s','options':{'raw':true,'max_tokens':20}}", model);
     host_submit(h, token, header);
 }
 
