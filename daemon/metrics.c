@@ -167,7 +167,8 @@ void daemon_metrics_render(const struct daemon_metrics *m, const struct daemon_s
     put(out, "gauge", "clients", "Clients that are known.", (double)s->front.n_clients);
     put_worker(&s->worker, out);
     put_histograms(m, out);
-    put(out, "gauge", "resident_bytes", "Memory of the daemon, without its worker.", (double)daemon_resident_bytes(getpid()));
+    put(out, "gauge", "resident_bytes", "Memory of the daemon, without its worker.",
+        (double)daemon_resident_bytes(getpid()));
     put(out, "gauge", "worker_resident_bytes", "Memory of the worker.",
         (double)daemon_resident_bytes(s->worker.pid));
 }
