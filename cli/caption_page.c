@@ -166,7 +166,7 @@ static void put_card(struct page *p, const struct caption_file *f)
     sn_strbuf_printf(&p->text, "</a>\n<figcaption><p%s>", text && *text ? "" : " class=\"none\"");
     put_text(p, text && *text ? text : text ? "no speech" : "no caption");
     sn_strbuf_puts(&p->text, "</p><div class=\"name\">");
-    put_text(p, f->shown);
+    put_text(p, caption_below(p->folder, f->path));
     if (kind)
         sn_strbuf_printf(&p->text, " &middot; %s", kind);
     if (badge)

@@ -112,10 +112,12 @@ static void put_queue(const struct sn_queue_stats *q, struct sn_strbuf *to)
     put(to, "gauge", "watchers", "Jobs that are watched.", (double)q->n_watchers);
 }
 
-static uint64_t resident_bytes(void)
+uint64_t daemon_resident_bytes(long pid)
 {
     unsigned long long pages = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%ld/statm", pid);
+    FILE *f = fopen(path, "r");
     if (f && fscanf(f, "%*u %llu", &pages) != 1)
         pages = 0;
     if (f)
@@ -165,5 +167,8 @@ void daemon_metrics_render(const struct daemon_metrics *m, const struct daemon_s
     put(out, "gauge", "clients", "Clients that are known.", (double)s->front.n_clients);
     put_worker(&s->worker, out);
     put_histograms(m, out);
-    put(out, "gauge", "resident_bytes", "Memory of the daemon, without its worker.", (double)resident_bytes());
+    put(out, "gauge", "resident_bytes", "Memory of the daemon, without its worker.",
+        (double)daemon_resident_bytes(getpid()));
+    put(out, "gauge", "worker_resident_bytes", "Memory of the worker.",
+        (double)daemon_resident_bytes(s->worker.pid));
 }

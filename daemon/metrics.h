@@ -18,6 +18,8 @@ void daemon_metrics_free(struct daemon_metrics **mp);
 void daemon_metrics_waited(struct daemon_metrics *m, double seconds);
 void daemon_metrics_stages(struct daemon_metrics *m, const json_t *timings);
 
+uint64_t daemon_resident_bytes(long pid); /* memory of a process; 0: there is none */
+
 struct daemon_snapshot {
     struct sn_queue_stats queue;
     struct sn_front_stats front;

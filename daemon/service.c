@@ -57,6 +57,9 @@ static void stats(void *ctx, json_t *to)
         json_object_del(desk, "is");
         json_object_set_new(to, "engine", desk);
     }
+    json_object_set_new(to, "memory",
+                        json_pack("{s:I,s:I}", "resident_bytes", (json_int_t)daemon_resident_bytes(getpid()),
+                                  "worker_resident_bytes", (json_int_t)daemon_resident_bytes(w.pid)));
     json_object_set_new(to, "draining", json_boolean(s->draining));
 }
 
@@ -114,6 +117,9 @@ static void every_tick(void *ctx)
  * process. What the daemon itself holds must not end in a core file. */
 static void harden(void)
 {
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0)
+        setrlimit(RLIMIT_NOFILE, &(struct rlimit){files.rlim_max, files.rlim_max}); /* one a client */
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     umask(077);

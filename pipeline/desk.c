@@ -145,6 +145,22 @@ void desk_begin(struct desk_job *j)
     j->k->stats.n_running++;
 }
 
+/* U+0000 can stand in JSON, but few can read it there: what has it gets U+FFFD. */
+void desk_say(struct desk_job *j, const char *text, size_t n)
+{
+    const size_t before = j->text.len;
+    for (size_t at = 0; at < n;) {
+        const size_t piece = strnlen(text + at, n - at);
+        sn_strbuf_append(&j->text, text + at, piece);
+        at += piece + 1;
+        if (at <= n) sn_strbuf_put_utf8(&j->text, 0xFFFD);
+    }
+    if (j->text.failed)
+        desk_fail(j, SN_OUTCOME_RETRY, "out_of_memory", "memory ran out");
+    else if (j->text.len > before)
+        j->k->host.text(j->k->host.ctx, j->token, j->text.data + before, j->text.len - before);
+}
+
 /* --- a job's memory --- */
 
 static void fini_medium(struct desk_medium *m)

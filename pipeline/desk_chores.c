@@ -43,9 +43,17 @@ static void do_noop(struct desk_job *j)
         j->result = desk_estimate(j, 0, NULL);
         return;
     }
-    sn_strbuf_puts(&j->text, echo);
     j->finish = SN_FINISH_EOS;
-    if (*echo && !atomic_load(&j->failed)) j->k->host.text(j->k->host.ctx, j->token, echo, strlen(echo));
+    if (!atomic_load(&j->failed)) desk_say(j, echo, strlen(echo));
+}
+
+/* A job that sleeps says so once a second; one that hangs does not. */
+static void tell(struct desk_job *j, double now)
+{
+    const double all_s = (double)j->job.options.sleep_ms / 1000;
+    if (now - j->told_s < 1 || (!hangs(j) && all_s <= 0) || (hangs(j) && j->told_s > 0)) return;
+    j->told_s = now;
+    desk_stage(j, "sleep", (uint64_t)fmax(all_s - (j->due_s - now), 0), (uint64_t)all_s);
 }
 
 /* Begins those that are new; the seconds until the next is due. With lock. */
@@ -58,7 +66,8 @@ static double begin_new(struct sn_desk *k)
             desk_begin(j);
             j->due_s = now + (j->estimate ? 0 : (double)j->job.options.sleep_ms / 1000);
         }
-        if (!hangs(j)) next_s = fmin(next_s, is_due(j) ? 0 : j->due_s - now);
+        tell(j, now);
+        if (!hangs(j)) next_s = fmin(next_s, is_due(j) ? 0 : fmin(j->due_s - now, 1));
     }
     return next_s;
 }

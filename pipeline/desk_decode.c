@@ -188,16 +188,6 @@ static void gather(struct desk_writing *w)
     }
 }
 
-static void give_text(struct desk_job *j, const struct sn_generated *token)
-{
-    if (!token->n_text) return;
-    sn_strbuf_append(&j->text, token->text, token->n_text);
-    if (j->text.failed)
-        desk_fail(j, SN_OUTCOME_RETRY, "out_of_memory", "memory ran out");
-    else
-        j->k->host.text(j->k->host.ctx, j->token, token->text, token->n_text);
-}
-
 static void note_first(struct desk_job *j)
 {
     j->first_s = sn_clock_s();
@@ -215,7 +205,7 @@ static bool take(struct desk_job *j, const struct sn_chunk *c, const float *logi
     if (rc < 0) desk_fail_model(j, &d);
     if (rc != 1) return false;
     if (j->n_tokens++ == 0) note_first(j);
-    give_text(j, &token);
+    if (token.n_text) desk_say(j, token.text, token.n_text);
     j->finish = token.finish;
     return true;
 }

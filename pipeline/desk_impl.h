@@ -132,7 +132,7 @@ struct desk_job {
     size_t n_prompt, n_cached, n_tokens, n_pages;
     json_t *result;                   /* of an estimate */
     json_t *missing;                  /* names of parts; NULL: it is whole */
-    double taken_s, prefill_at_s, first_s, end_s, due_s;
+    double taken_s, prefill_at_s, first_s, end_s, due_s, told_s;
     double decode_s, encode_s, prefill_s; /* busy */
     struct desk_recording *recording;
 };
@@ -168,6 +168,8 @@ enum desk_level { DESK_ERROR, DESK_WARNING, DESK_INFO, DESK_DEBUG };
 void desk_log(struct sn_desk *k, enum desk_level level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void desk_stage(const struct desk_job *j, const char *stage, uint64_t done, uint64_t total);
+/* Text of the answer, whole characters: kept for the result, and told. */
+void desk_say(struct desk_job *j, const char *text, size_t n);
 /* The job begins: it no longer counts as waiting. With lock. */
 void desk_begin(struct desk_job *j);
 /* The first thing that is wrong counts. */

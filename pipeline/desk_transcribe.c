@@ -55,14 +55,9 @@ static void on_segment(void *ctx, const struct sn_transcript *t, const struct sn
     struct desk_recording *r = ctx;
     struct desk_job *j = r->job;
     (void)t;
-    const size_t before = j->text.len;
-    if (before) sn_strbuf_putc(&j->text, ' ');
-    sn_strbuf_puts(&j->text, s->text);
+    if (j->text.len) desk_say(j, " ", 1);
+    desk_say(j, s->text, strlen(s->text));
     if (j->first_s <= 0) j->first_s = sn_clock_s();
-    if (j->text.failed)
-        desk_fail(j, SN_OUTCOME_RETRY, "out_of_memory", "memory ran out");
-    else
-        j->k->host.text(j->k->host.ctx, j->token, j->text.data + before, j->text.len - before);
 }
 
 static void on_progress(void *ctx, double seconds)

@@ -285,8 +285,8 @@ static void small_pictures_are_read_back(void **state)
     for (size_t i = 0; i < 37 * 21 * 3; i++)
         in.rgb[i] = (uint8_t)(i % 3 == 0 ? 40 + i / 3 % 37 * 4 : 90);
     assert_int_equal(sn_jpeg_write(&in, 95, &jpeg, &d), 0);
-    assert_int_equal(sn_image_decode((const uint8_t *)jpeg.data, jpeg.len, &(struct sn_image_options){0}, &out, NULL,
-                                     &d), 0);
+    const struct sn_image_options o = {0};
+    assert_int_equal(sn_image_decode((const uint8_t *)jpeg.data, jpeg.len, &o, &out, NULL, &d), 0);
     assert_int_equal(out.width, 37);
     assert_int_equal(out.height, 21);
     for (size_t i = 0; i < 37 * 21 * 3; i++)
@@ -449,6 +449,41 @@ static void tables_are_mended_and_go_on(void **state)
     assert_text("other.csv", "name,age\n");
 }
 
+/* Each allocation fails once; what was put then is there, or the error says that it is not. */
+static void memory_may_run_out(void **state)
+{
+    (void)state;
+    json_t *result = result_of("words");
+    int rc = -SN_ENOMEM;
+    for (long n = 1; rc < 0 && n < 1000; n++) {
+        struct caption_ledger *l = NULL;
+        struct caption_table *t = NULL;
+        struct caption_entry a = entry("a.jpg", 1, result);
+        struct sn_strbuf line = {0};
+        struct sn_diag d;
+        bool synced;
+        unlink(in_folder("m.csv"));
+        sn_test_fail_alloc(n);
+        const struct caption_record r = {.file = "a.jpg", .result = result};
+        caption_print(&line, CAPTION_CSV, &r);
+        rc = caption_ledger_open(folder, "m.jsonl", true, &l, &d);
+        if (rc == 0)
+            rc = caption_ledger_put(l, &a, &d);
+        if (rc == 0)
+            rc = caption_table_open(in_folder("m.csv"), CAPTION_CSV, true, &t, &d);
+        if (rc == 0)
+            rc = caption_table_put(t, "a.jpg", &line, &synced, &d);
+        sn_test_fail_alloc(0);
+        if (rc < 0)
+            assert_int_equal(rc, -SN_ENOMEM);
+        assert_int_equal(caption_table_close(&t, &d), 0);
+        caption_ledger_close(&l);
+        sn_strbuf_fini(&line);
+    }
+    assert_int_equal(rc, 0);
+    json_decref(result);
+}
+
 /* --- sidecars, and whose they are --- */
 
 static void assert_found(const char *name, const struct caption_entry *e, enum caption_found want)
@@ -558,6 +593,7 @@ int main(void)
         cmocka_unit_test(a_ledger_remembers),
         cmocka_unit_test(a_ledger_of_old_lines_is_written_anew),
         cmocka_unit_test(tables_are_mended_and_go_on),
+        cmocka_unit_test(memory_may_run_out),
         cmocka_unit_test(persons_words_are_told_from_ours),
         cmocka_unit_test(verdicts_respect_people),
     };

@@ -16,16 +16,27 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char folder[32], path[64];
+static char folder[64], path[128];
 
-/* Not synced: a fuzzer writes thousands of them a second. */
+static void clean_up(void)
+{
+    static const char *const names[] = {"table", ".sensorium/x.jsonl", ".sensorium/x.jsonl.lock", ".sensorium",
+                                        ""};
+    for (size_t i = 0; i < SN_COUNT(names); i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        remove(path);
+    }
+}
+
+/* In $TMPDIR, which may be in memory: what is tested syncs a lot. */
 static void write_input(const char *name, const uint8_t *data, size_t size)
 {
     if (!folder[0]) {
-        snprintf(folder, sizeof folder, "/tmp/fuzz-XXXXXX");
+        const char *tmp = getenv("TMPDIR");
+        snprintf(folder, sizeof folder, "%.40s/fuzz-XXXXXX", tmp ? tmp : "/tmp");
         fuzz_check(mkdtemp(folder) != NULL);
         snprintf(path, sizeof path, "%s/.sensorium", folder);
-        fuzz_check(mkdir(path, 0700) == 0);
+        fuzz_check(mkdir(path, 0700) == 0 && atexit(clean_up) == 0);
     }
     snprintf(path, sizeof path, "%s/%s", folder, name);
     const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);

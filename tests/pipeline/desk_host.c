@@ -22,10 +22,9 @@ static void on_stage(void *ctx, uint64_t token, const char *stage, uint64_t done
     (void)done, (void)total;
     pthread_mutex_lock(&h->lock);
     struct host_job *j = job_of(h, token);
-    if (!strstr(j->stages, stage) && strlen(j->stages) + strlen(stage) + 2 < sizeof j->stages) {
-        strcat(j->stages, stage);
-        strcat(j->stages, " ");
-    }
+    const size_t n = strlen(j->stages);
+    if (!strstr(j->stages, stage))
+        snprintf(j->stages + n, sizeof j->stages - n, "%s ", stage);
     pthread_mutex_unlock(&h->lock);
 }
 

@@ -241,10 +241,11 @@ static void what_cannot_be_done_says_so(void **state)
 static void a_prompt_that_does_not_fit_is_refused_with_the_numbers(void **state)
 {
     struct host h;
-    char header[4096] = "{'prompt':'";
+    char text[5 * 400 + 1] = "", header[4096];
     (void)state;
-    for (int i = 0; i < 400; i++) strcat(header, "word ");
-    strcat(header, "','options':{'raw':true}}");
+    for (int i = 0; i < 400; i++)
+        memcpy(text + 5 * i, "word ", 6);
+    snprintf(header, sizeof header, "{'prompt':'%s','options':{'raw':true}}", text);
     host_open(&h, smol, 1, &(struct sn_desk_cfg){.n_ctx = 64});
     host_submit(&h, 0, header);
     struct host_job *j = host_expect(&h, 0, SN_OUTCOME_FAILED, "does_not_fit");

@@ -27,9 +27,12 @@ N_FUZZ = int(os.environ.get("SN_FUZZ_MESSAGES", "3000"))
 
 
 class Daemon:
+    all = []
+
     def __init__(self, folder, *options, data="data"):
         self.process = subprocess.Popen([TOOL, "--data", os.path.join(folder, data), *options], stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True)
+        self.all.append(self)
         self.endpoints = []
         for line in self.process.stdout:
             if line == "ready\n":
@@ -272,9 +275,12 @@ def check_ends_with_answers(folder):
     first = client.reply(requests[0])
     assert first[0] == "ACCEPTED"
     daemon.process.send_signal(signal.SIGTERM)
-    answered = [client.reply(r, 3) for r in requests[1:]]
-    jobs = [r[1]["job"] for r in [first] + answered if r]
-    daemon.process.wait(10)
+    daemon.process.wait(10)  # with requests that it did not read, too
+    answered = []
+    while (reply := client.receive(0.5)) is not None:
+        answered.append(reply[1:])
+    assert all(name in ("ACCEPTED", "REJECTED") for name, _ in answered), answered
+    jobs = [r[1]["job"] for r in [first] + answered if r[0] == "ACCEPTED"]
     again = Daemon(folder, "--endpoint", "tcp://127.0.0.1:*")
     listed = Client(again.endpoints[0]).ok("LIST", {"limit": 1000})
     assert set(jobs) <= {j["job"] for j in listed["jobs"]}
@@ -395,6 +401,8 @@ def main():
             except (AssertionError, subprocess.SubprocessError) as e:
                 failed += 1
                 print(f"FAIL {name[6:]}: {str(e)[:2000] or repr(e)} (line {e.__traceback__.tb_next.tb_lineno})", flush=True)
+            for daemon in Daemon.all:
+                daemon.process.kill()
     sys.exit(failed > 0)
 
 

@@ -102,7 +102,7 @@ def call(verb: str, header: Mapping[str, Any], timeout: float, media: Sequence[B
     until = time.monotonic() + timeout
     while True:
         request = yield Send(verb, header, media, until)
-        reply = yield Wait(request, until)
+        reply: Optional[Reply] = yield Wait(request, until)
         while reply is not None and reply.verb == "EVENT":  # no answer
             reply = yield Wait(request, until)
         yield Forget(request)

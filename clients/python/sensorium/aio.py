@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, AsyncIterator, Dict, Mapping, Optional, Sequence, Set
+from typing import Any, AsyncIterator, Awaitable, Callable, Dict, List, Mapping, Optional, Sequence, Set
 
 import zmq
 import zmq.asyncio
@@ -164,16 +164,17 @@ class AsyncClient:
         return await self._run(_flow.ask(verb, header, self.timeout, media, again))
 
     async def _run(self, flow: Flow[T]) -> T:
-        returned: list[T] = []
+        returned: List[T] = []
         async for _ in self._steps(flow, returned):
             pass
         return returned[0]
 
-    async def _steps(self, flow: Flow[T], returned: "list[T]") -> AsyncIterator[Any]:
+    async def _steps(self, flow: Flow[T], returned: List[T]) -> AsyncIterator[Any]:
         """Serves the flow, and gives what it emits; what it returns is put into `returned`."""
         if not self._tasks:
             raise RuntimeError("use it with 'async with AsyncClient() as client'")
-        serve = {_flow.Send: self._send, _flow.Wait: self._wait, _flow.Forget: self._forget, _flow.Sleep: self._sleep}
+        serve: Dict[type, Callable[[Any], Awaitable[Any]]] = {
+            _flow.Send: self._send, _flow.Wait: self._wait, _flow.Forget: self._forget, _flow.Sleep: self._sleep}
         answer: Any = None
         problem: Optional[BaseException] = None
         requests: Set[bytes] = set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import time
-from typing import Any, Deque, Dict, Iterator, Mapping, Optional, Sequence, Set
+from typing import Any, Callable, Deque, Dict, Iterator, Mapping, Optional, Sequence, Set
 
 import zmq
 import zmq.utils.monitor
@@ -176,8 +176,9 @@ class Client:
 
     def _steps(self, flow: Flow[T]) -> Any:
         """Serves the flow, and gives what it emits."""
-        serve = {_flow.Send: self._send, _flow.Wait: self._wait, _flow.Forget: self._forget,
-                 _flow.Sleep: lambda op: time.sleep(op.seconds)}
+        serve: Dict[type, Callable[[Any], Any]] = {
+            _flow.Send: self._send, _flow.Wait: self._wait, _flow.Forget: self._forget,
+            _flow.Sleep: lambda op: time.sleep(op.seconds)}
         answer: Any = None
         problem: Optional[BaseException] = None
         requests: Set[bytes] = set()
@@ -206,7 +207,7 @@ class Client:
         poller = zmq.Poller()
         poller.register(self._socket, events)
         poller.register(self._monitor, zmq.POLLIN)
-        ready = dict(poller.poll(max(left, 0) * 1000))
+        ready = dict(poller.poll(int(max(left, 0) * 1000)))
         if self._socket in ready:
             self._read()
         while self._monitor in ready and self._monitor.poll(0):
