@@ -82,6 +82,7 @@ void sn_writer_free(struct sn_writer **wp)
 }
 
 size_t sn_writer_n_cached(const struct sn_writer *w) { return w->n_cached; }
+size_t sn_writer_n_read(const struct sn_writer *w) { return w->n_run; }
 bool sn_writer_is_reading(const struct sn_writer *w) { return w->n_run < w->prompt->n; }
 
 /* --- a step --- */

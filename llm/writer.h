@@ -26,6 +26,7 @@ int sn_writer_new(const struct sn_writer_cfg *cfg, const struct sn_prompt *promp
 /* Its sequence goes to the prefix cache. */
 void sn_writer_free(struct sn_writer **wp);
 size_t sn_writer_n_cached(const struct sn_writer *w); /* tokens of the prompt that need not be run */
+size_t sn_writer_n_read(const struct sn_writer *w);   /* tokens of it that the cache holds now */
 bool sn_writer_is_reading(const struct sn_writer *w); /* not all of the prompt was run */
 
 /* What is to be run next: up to n_max tokens of the prompt (more where they must be run together), or the

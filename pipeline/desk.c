@@ -17,6 +17,8 @@
 #include "media/sound.h"
 #include "media/video.h"
 
+enum { WORDS_MAX = 512, WAIT_TOLD_S = 20 }; /* of jobs that wait: how many are told of, and how often */
+
 /* --- lines --- */
 
 void desk_line_put(struct desk_line *l, struct desk_job *j)
@@ -57,9 +59,45 @@ void desk_log(struct sn_desk *k, enum desk_level level, const char *fmt, ...)
     k->host.log(k->host.ctx, (int)level, text);
 }
 
-void desk_stage(const struct desk_job *j, const char *stage, uint64_t done, uint64_t total)
+void desk_stage(struct desk_job *j, const char *stage, uint64_t done, uint64_t total)
 {
-    if (!j->estimate) j->k->host.stage(j->k->host.ctx, j->token, stage, done, total);
+    struct sn_desk *k = j->k;
+    if (j->estimate) return;
+    pthread_mutex_lock(&k->telling);
+    pthread_mutex_lock(&k->lock);
+    j->stage = stage;
+    j->stage_done = done;
+    j->stage_total = total;
+    j->told_s = sn_clock_s();
+    pthread_mutex_unlock(&k->lock);
+    k->host.stage(k->host.ctx, j->token, stage, done, total);
+    pthread_mutex_unlock(&k->telling);
+}
+
+static bool is_silent(const struct desk_job *j)
+{
+    return j->waits && j->stage && sn_clock_s() - j->told_s > (j->job.task == SN_TASK_NOOP ? 1 : WAIT_TOLD_S);
+}
+
+/* Whoever waits cannot end meanwhile: that, too, would have to be told. */
+void desk_tell_of_waiting(struct sn_desk *k)
+{
+    struct word {
+        uint64_t token, done, total;
+        const char *stage;
+    } words[WORDS_MAX];
+    size_t n = 0;
+    pthread_mutex_lock(&k->telling);
+    pthread_mutex_lock(&k->lock);
+    for (struct desk_job *j = k->newest; j && n < WORDS_MAX; j = j->older) {
+        if (!is_silent(j)) continue;
+        words[n++] = (struct word){j->token, j->stage_done, j->stage_total, j->stage};
+        j->told_s = sn_clock_s();
+    }
+    pthread_mutex_unlock(&k->lock);
+    for (size_t i = 0; i < n; i++)
+        k->host.stage(k->host.ctx, words[i].token, words[i].stage, words[i].done, words[i].total);
+    pthread_mutex_unlock(&k->telling);
 }
 
 /* --- outcomes --- */
@@ -155,10 +193,13 @@ void desk_say(struct desk_job *j, const char *text, size_t n)
         at += piece + 1;
         if (at <= n) sn_strbuf_put_utf8(&j->text, 0xFFFD);
     }
-    if (j->text.failed)
-        desk_fail(j, SN_OUTCOME_RETRY, "out_of_memory", "memory ran out");
-    else if (j->text.len > before)
+    if (j->text.failed) {
+        fail_memory(j);
+    } else if (j->text.len > before) {
+        pthread_mutex_lock(&j->k->telling);
         j->k->host.text(j->k->host.ctx, j->token, j->text.data + before, j->text.len - before);
+        pthread_mutex_unlock(&j->k->telling);
+    }
 }
 
 /* --- a job's memory --- */
@@ -215,7 +256,9 @@ static void say_outcome(struct desk_job *j)
     if (!failed && !result)
         o = (struct sn_outcome){
             .kind = SN_OUTCOME_RETRY, .code = "out_of_memory", .message = "memory ran out"};
+    pthread_mutex_lock(&j->k->telling);
     j->k->host.done(j->k->host.ctx, j->token, &o);
+    pthread_mutex_unlock(&j->k->telling);
     json_decref(result);
 }
 
@@ -430,6 +473,7 @@ static int start_all(struct sn_desk *k, struct sn_diag *d)
 static void init_sync(struct sn_desk *k)
 {
     pthread_condattr_t a;
+    pthread_mutex_init(&k->telling, NULL);
     pthread_mutex_init(&k->lock, NULL);
     pthread_condattr_init(&a);
     pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
@@ -492,6 +536,7 @@ void sn_desk_free(struct sn_desk **dp)
     sn_feature_cache_free(&k->cache);
     sn_sandbox_free(&k->sandbox);
     pthread_mutex_destroy(&k->lock);
+    pthread_mutex_destroy(&k->telling);
     sn_free(k);
     *dp = NULL;
 }

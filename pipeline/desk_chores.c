@@ -7,6 +7,8 @@
 #include <signal.h>
 #include <string.h>
 
+static const double LOOK_S = 5; /* between looks at who waits */
+
 static bool hangs(const struct desk_job *j)
 {
     return !atomic_load(&j->failed) && j->job.options.fault == SN_FAULT_HANG && j->k->cfg.faults;
@@ -47,13 +49,14 @@ static void do_noop(struct desk_job *j)
     if (!atomic_load(&j->failed)) desk_say(j, echo, strlen(echo));
 }
 
-/* A job that sleeps says so once a second; one that hangs does not. */
-static void tell(struct desk_job *j, double now)
+/* A job that sleeps says so once a second; one that hangs does so once. With lock. */
+static void note_sleep(struct desk_job *j, double now)
 {
     const double all_s = (double)j->job.options.sleep_ms / 1000;
-    if (now - j->told_s < 1 || (!hangs(j) && all_s <= 0) || (hangs(j) && j->told_s > 0)) return;
-    j->told_s = now;
-    desk_stage(j, "sleep", (uint64_t)fmax(all_s - (j->due_s - now), 0), (uint64_t)all_s);
+    j->waits = hangs(j) ? j->told_s <= 0 : all_s > 0;
+    j->stage = "sleep";
+    j->stage_done = (uint64_t)fmax(all_s - (j->due_s - now), 0);
+    j->stage_total = (uint64_t)all_s;
 }
 
 /* Begins those that are new; the seconds until the next is due. With lock. */
@@ -66,7 +69,7 @@ static double begin_new(struct sn_desk *k)
             desk_begin(j);
             j->due_s = now + (j->estimate ? 0 : (double)j->job.options.sleep_ms / 1000);
         }
-        tell(j, now);
+        note_sleep(j, now);
         if (!hangs(j)) next_s = fmin(next_s, is_due(j) ? 0 : fmin(j->due_s - now, 1));
     }
     return next_s;
@@ -102,10 +105,11 @@ void *desk_chores_main(void *desk)
         end_due(k);
         if (k->ending) break;
         pthread_mutex_unlock(&k->lock);
+        desk_tell_of_waiting(k);
         const double idle_s = desk_unload_idle(k);
         pthread_mutex_lock(&k->lock);
         const double next_s = begin_new(k); /* what came meanwhile */
-        if (next_s > 0 && !k->ending) sleep_for(k, fmin(next_s, idle_s));
+        if (next_s > 0 && !k->ending) sleep_for(k, fmin(next_s, fmin(idle_s, LOOK_S)));
     }
     pthread_mutex_unlock(&k->lock);
     return NULL;

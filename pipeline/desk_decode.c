@@ -57,6 +57,7 @@ void desk_put_ready(struct desk_job *j)
     pthread_mutex_lock(&k->lock);
     while (k->n_ready >= k->cfg.n_together && !k->ending && !atomic_load(&j->stop))
         pthread_cond_wait(&k->ready_room, &k->lock);
+    j->waits = true;
     desk_line_put(&j->model->ready, j);
     k->n_ready++;
     pthread_cond_signal(&k->ready);
@@ -73,6 +74,7 @@ static struct desk_job *take_ready(struct sn_desk *k, struct desk_model *m,
     struct desk_job *j = desk_line_find(&m->ready, is_stopped);
     if (!j && m->ready.n && has_room(m->ready.first)) j = desk_line_take(&m->ready);
     if (j) {
+        j->waits = false;
         k->n_ready--;
         pthread_cond_broadcast(&k->ready_room);
     }
@@ -223,6 +225,17 @@ static void run_apart(struct desk_model *m, struct desk_writing *w)
     }
 }
 
+/* Readers, also those whose turn has not come: who is silent for long may hang. */
+static void tell_of_reading(const struct desk_writing *w)
+{
+    const double now = sn_clock_s();
+    for (size_t i = 0; i < w->n; i++) {
+        struct desk_job *j = w->jobs[i];
+        if (sn_writer_is_reading(j->writer) && now - j->told_s > 1)
+            desk_stage(j, "prefill", sn_writer_n_read(j->writer), j->n_prompt);
+    }
+}
+
 static void note_step(struct sn_desk *k, size_t n_chunks, size_t n_tokens, double prefill_s,
                       double generate_s)
 {
@@ -272,6 +285,7 @@ static void serve(struct sn_desk *k, struct desk_model *m)
     if (m->writing) {
         leave_all_that_are_over(m->writing);
         if (m->writing->n) step(k, m);
+        tell_of_reading(m->writing);
         leave_all_that_are_over(m->writing);
         sn_device_pass(k->device);
     }

@@ -15,6 +15,7 @@ void desk_put_item(struct desk_job *j, size_t i, size_t bytes)
     struct desk_item *item = &j->items[i];
     *item = (struct desk_item){.job = j, .i = i, .bytes = bytes};
     pthread_mutex_lock(&k->lock);
+    j->waits = !j->encoding;
     while (k->item_bytes && k->item_bytes + bytes > DESK_ITEM_BYTES && !k->ending)
         pthread_cond_wait(&k->item_room, &k->lock);
     k->item_bytes += bytes;
@@ -35,6 +36,8 @@ static struct desk_item *take_item(struct sn_desk *k)
     if (item) {
         k->first_item = item->next;
         if (!k->first_item) k->last_item = NULL;
+        item->job->waits = false;
+        item->job->encoding = item->i < item->job->n_media;
         k->item_bytes -= item->bytes;
         pthread_cond_broadcast(&k->item_room);
     }
@@ -62,6 +65,12 @@ static int encode_sound(struct desk_job *j, struct desk_medium *m, struct sn_dia
     return rc;
 }
 
+static void say_frames(void *ctx, uint32_t n_frames)
+{
+    struct desk_job *j = ctx;
+    if (sn_clock_s() - j->told_s > 1) desk_stage(j, "encode", n_frames, j->n_frames);
+}
+
 static int watch(struct desk_job *j, struct desk_medium *m, struct sn_diag *d)
 {
     struct sn_source s;
@@ -71,6 +80,9 @@ static int watch(struct desk_job *j, struct desk_medium *m, struct sn_diag *d)
     int rc = desk_source_open(m, &s, d);
     if (rc < 0) return rc;
     plan.take_part = true;
+    plan.progress = say_frames;
+    plan.ctx = j;
+    j->n_frames = plan.n_frames;
     sn_watch_plan_cfg(&plan, &cfg);
     sn_watched_fini(&m->watched); /* what was foreseen */
     rc = sn_video_open(j->k->sandbox, &s, &cfg, &video, d);
@@ -138,15 +150,26 @@ static void finish(struct desk_job *j)
         desk_put_ready(j);
 }
 
+/* The others of the job's media are on their way. */
+static void wait_for_more(struct desk_job *j)
+{
+    pthread_mutex_lock(&j->k->lock);
+    j->encoding = false;
+    j->waits = true;
+    pthread_mutex_unlock(&j->k->lock);
+}
+
 void *desk_encode_main(void *desk)
 {
     struct desk_item *item;
     while ((item = take_item(desk))) {
         struct desk_job *j = item->job;
-        if (item->i == j->n_media)
+        if (item->i == j->n_media) {
             finish(j);
-        else if (!desk_is_over(j))
-            encode(j, item->i);
+            continue;
+        }
+        if (!desk_is_over(j)) encode(j, item->i);
+        wait_for_more(j);
     }
     return NULL;
 }

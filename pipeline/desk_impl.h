@@ -119,6 +119,7 @@ struct desk_job {
     struct desk_item *items;          /* (n_media + 1) */
     struct desk_model *model;         /* held; NULL: none yet */
     bool begun;                       /* only with lock: it does not count as waiting any more */
+    bool waits, encoding;             /* only with lock: it waits between stages; it is in the second */
     atomic_bool stop;                 /* cancelled */
     atomic_bool failed;               /* the next four are set, once, with lock */
     enum sn_outcome_kind kind;
@@ -128,11 +129,15 @@ struct desk_job {
     struct sn_prompt prompt;
     struct sn_writer *writer;
     struct sn_strbuf text;
+    const char *stage;                /* what was said last, with lock: NULL: nothing */
+    uint64_t stage_done, stage_total;
+    double told_s;                    /* when, with lock */
     enum sn_finish finish;
     size_t n_prompt, n_cached, n_tokens, n_pages;
+    uint32_t n_frames;                /* of the video that is encoded */
     json_t *result;                   /* of an estimate */
     json_t *missing;                  /* names of parts; NULL: it is whole */
-    double taken_s, prefill_at_s, first_s, end_s, due_s, told_s;
+    double taken_s, prefill_at_s, first_s, end_s, due_s;
     double decode_s, encode_s, prefill_s; /* busy */
     struct desk_recording *recording;
 };
@@ -150,6 +155,7 @@ struct sn_desk {
     pthread_t threads[80];
     size_t n_threads;
     atomic_bool look_up;              /* the transcriber is to look who was cancelled */
+    pthread_mutex_t telling;          /* held during calls of the host; taken before the lock */
     pthread_mutex_t lock;
     /* below: only with lock held */
     bool ending;
@@ -167,7 +173,9 @@ struct sn_desk {
 enum desk_level { DESK_ERROR, DESK_WARNING, DESK_INFO, DESK_DEBUG };
 void desk_log(struct sn_desk *k, enum desk_level level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-void desk_stage(const struct desk_job *j, const char *stage, uint64_t done, uint64_t total);
+void desk_stage(struct desk_job *j, const char *stage, uint64_t done, uint64_t total);
+/* Says of all that wait between stages once more where they are: who is silent for long may hang. */
+void desk_tell_of_waiting(struct sn_desk *k);
 /* Text of the answer, whole characters: kept for the result, and told. */
 void desk_say(struct desk_job *j, const char *text, size_t n);
 /* The job begins: it no longer counts as waiting. With lock. */

@@ -188,6 +188,7 @@ static int watch(struct watching *w)
         if (rc == 0) rc = prepare(w);
         w->out->end = seconds;
         if (rc == 0 && w->held == view_frames(w)) rc = finish_view(w);
+        if (rc == 0 && w->plan->progress) w->plan->progress(w->plan->ctx, w->n_frames);
         if (rc == 0) rc = next_frame(w, &seconds);
     }
     rc = after_last(w, rc);

@@ -51,7 +51,10 @@ struct sn_watch_plan {
     struct sn_vision_plan frame;
     size_t n_views, n_tokens;  /* of the whole video; tokens without the text between frames */
     bool fewer, smaller;       /* frames; than they would be if there was more room */
-    bool take_part;            /* the caller's: a video that breaks off is what came before; else an error */
+    /* the caller's: */
+    bool take_part;            /* a video that breaks off is what came before; else it is an error */
+    void (*progress)(void *ctx, uint32_t n_frames); /* called with each frame that is done; may be NULL */
+    void *ctx;
 };
 /* What does not fit into the room is made to: first by fewer frames, down to four (of which none was
  * asked for), then by smaller ones, then by still fewer. -SN_ELIMIT: that is not enough, or not allowed, with
