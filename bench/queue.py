@@ -133,7 +133,7 @@ def claims(a, daemon):
     c = program.Client(daemon.endpoint)
     for _ in range(SLOTS):
         c.submit({"task": "noop", "keep_s": 0, "priority": 100, "options": {"sleep_ms": 4000}})
-    jobs = load(a, "snjp", daemon.endpoint, 8, 64, 2, ',"keep_s":0')["n"]
+    jobs = load(a, "snjp", daemon.endpoint, 8, 64, 2, '{"task":"noop"}')["n"]
     base, begin = done_count(c), None
     while True:
         n = done_count(c) - base

@@ -1,6 +1,6 @@
 /* Load for bench/queue.py: clients that each keep some submits of 1 KiB outstanding.
  *
- *     queue_load snjp ENDPOINT CLIENTS OUTSTANDING SECONDS [JSON-HEADER-TAIL]
+ *     queue_load snjp ENDPOINT CLIENTS OUTSTANDING SECONDS [TAIL-OF-A-HEADER | HEADER]
  *     queue_load beanstalk PORT CLIENTS OUTSTANDING SECONDS
  *     queue_load idle ENDPOINT CLIENTS SECONDS
  *
@@ -63,8 +63,13 @@ static void report(double seconds)
 static char header[2 * BODY];
 static size_t n_header;
 
+/* "" fills the header up to 1 KiB; a whole header is taken as it is. */
 static void make_header(const char *tail)
 {
+    if (tail[0] == '{') {
+        n_header = (size_t)snprintf(header, sizeof header, "%s", tail);
+        return;
+    }
     static char filler[BODY + 1];
     memset(filler, 'x', BODY);
     const int base = snprintf(header, sizeof header, "{\"task\":\"noop\",\"tag\":\"\",\"options\":{\"echo\":\"\"}%s}", tail);

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
+#include "queue/job.h"
 
 enum { READ_BYTES = 64 << 10, MESSAGE_MAX = 1 << 30 };
 
@@ -166,11 +167,10 @@ static int hand_out(struct daemon_link *l, daemon_link_fn *fn, void *ctx, struct
         if (l->in.len - at < n)
             break;
         const char *head = l->in.data + at + sizeof f;
-        json_t *json = json_loadb(head, f.n_head, JSON_REJECT_DUPLICATES, NULL);
-        if (!json_is_object(json)) {
-            json_decref(json);
-            return sn_fail(d, SN_EFORMAT, "a message from a worker that is no JSON");
-        }
+        struct sn_refusal r;
+        json_t *json = sn_header_parse(head, f.n_head, &r);
+        if (!json)
+            return sn_fail(d, SN_EFORMAT, "a message from a worker that is no JSON: %s", r.message);
         fn(ctx, json, head + f.n_head, f.n_body);
         json_decref(json);
         at += n;

@@ -50,12 +50,22 @@ void daemon_metrics_waited(struct daemon_metrics *m, double seconds)
     observe(&m->h[0], seconds > 0 ? seconds : 0);
 }
 
-void daemon_metrics_stages(struct daemon_metrics *m, const json_t *timings)
+json_t *daemon_metrics_stages_of(const json_t *timings)
+{
+    json_t *list = json_is_object(timings) ? json_array() : NULL;
+    for (size_t i = 1; list && i < SN_COUNT(stages); i++)
+        json_array_append_new(
+            list, json_integer((json_int_t)(1000 * json_number_value(json_object_get(timings, stages[i].key)))));
+    return list;
+}
+
+/* A stage that took no time was not there. */
+void daemon_metrics_stages(struct daemon_metrics *m, const json_t *stages_us)
 {
     for (size_t i = 1; i < SN_COUNT(stages); i++) {
-        const json_t *v = json_object_get(timings, stages[i].key);
-        if (json_is_number(v))
-            observe(&m->h[i], json_number_value(v) / 1000);
+        const json_int_t us = json_integer_value(json_array_get(stages_us, i - 1));
+        if (us > 0)
+            observe(&m->h[i], (double)us * 1e-6);
     }
 }
 

@@ -262,7 +262,7 @@ static void finish(struct daemon_supervisor *s, uint64_t token, const json_t *he
         *r = s->runs[--s->n_runs];
     s->pause_s = 0;
     if (s->metrics)
-        daemon_metrics_stages(s->metrics, json_object_get(head, "timings"));
+        daemon_metrics_stages(s->metrics, json_object_get(head, "stages_us"));
     if (code)
         LOG(LOG_INFO, "attempt ended", F_NUMBER("attempt", token), F_TEXT("code", code),
             F_TEXT("why", message));
@@ -329,21 +329,15 @@ static json_t *media_of(const struct sn_claim *c)
     return list;
 }
 
-static int64_t wall_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static int give(struct daemon_supervisor *s, const struct sn_claim *c, struct sn_diag *d)
 {
     s->runs[s->n_runs++] = (struct run){.token = c->token};
     if (s->metrics)
-        daemon_metrics_waited(s->metrics, (double)(wall_ms() - c->submitted_at_ms) / 1000);
-    return daemon_link_send(s->link, json_pack("{s:s,s:I,s:s,s:b,s:o}", "do", "run", "token",
+        daemon_metrics_waited(s->metrics, (double)c->queue_ms / 1000);
+    return daemon_link_send(s->link, json_pack("{s:s,s:I,s:s,s:b,s:I,s:o}", "do", "run", "token",
                                                (json_int_t)c->token, "tenant", c->tenant, "estimate",
-                                               (int)c->estimate, "media", media_of(c)),
+                                               (int)c->estimate, "queue_ms", (json_int_t)c->queue_ms,
+                                               "media", media_of(c)),
                             c->header, c->n_header, d);
 }
 

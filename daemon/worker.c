@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "daemon/link.h"
+#include "daemon/metrics.h"
 #include "pipeline/desk.h"
 
 struct worker {
@@ -47,10 +48,11 @@ static void on_text(void *ctx, uint64_t token, const char *text, size_t n)
 
 static void on_done(void *ctx, uint64_t token, const struct sn_outcome *o)
 {
-    char *result = o->result ? json_dumps(o->result, JSON_COMPACT) : NULL;
-    say(ctx, json_pack("{s:s,s:I,s:i,s:s?,s:s?,s:O?}", "is", "done", "token", (json_int_t)token, "outcome",
-                       (int)o->kind, "code", o->code, "message", o->message, "timings",
-                       json_object_get(o->result, "timings")), result, result ? strlen(result) : 0);
+    char *result = o->result ? json_dumps(o->result, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
+    say(ctx, json_pack("{s:s,s:I,s:i,s:s?,s:s?,s:o*}", "is", "done", "token", (json_int_t)token, "outcome",
+                       (int)o->kind, "code", o->code, "message", o->message, "stages_us",
+                       daemon_metrics_stages_of(json_object_get(o->result, "timings"))), result,
+        result ? strlen(result) : 0);
     free(result);
 }
 
@@ -172,7 +174,8 @@ static void worker_run(struct worker *w, const json_t *o, const char *body, size
     sn_diag_init(&d);
     const json_t *list = json_object_get(o, "media"), *item;
     const uint64_t token = number(o, "token");
-    json_t *header = json_loadb(body, n, 0, NULL);
+    struct sn_refusal r;
+    json_t *header = sn_header_parse(body, n, &r);
     struct sn_errand_medium *media = sn_calloc(json_array_size(list), sizeof *media);
     if (!header || !media) {
         refuse(w, token, "out_of_memory", "memory ran out");
@@ -189,7 +192,8 @@ static void worker_run(struct worker *w, const json_t *o, const char *body, size
         }
         const struct sn_errand e = {.token = token, .tenant = text(o, "tenant"), .header = header,
                                     .media = media, .n_media = json_array_size(list),
-                                    .estimate = is_set(o, "estimate")};
+                                    .estimate = is_set(o, "estimate"),
+                                    .queue_ms = number(o, "queue_ms")};
         if (sn_desk_submit(w->desk, &e, &d) < 0)
             refuse(w, token, d.code == SN_ENOMEM ? "out_of_memory" : "model_failed", d.text);
     }

@@ -352,6 +352,7 @@ static int new_job(struct sn_desk *k, const struct sn_errand *e, struct desk_job
     j->token = e->token;
     j->estimate = e->estimate;
     j->taken_s = sn_clock_s();
+    j->queue_ms = e->queue_ms;
     int rc = salt_of(e->tenant, &j->salt, d);
     if (rc == 0) rc = take_media(j, e, d);
     if (rc < 0) {

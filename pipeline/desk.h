@@ -100,6 +100,7 @@ struct sn_errand {
     const struct sn_errand_medium *media; /* (n_media) copied */
     size_t n_media;
     bool estimate;
+    uint64_t queue_ms;           /* how long it waited before; for the result */
 };
 /* Any thread. -SN_EFULL: waiting_max are waiting. What is wrong with the errand itself is an outcome. */
 int sn_desk_submit(struct sn_desk *k, const struct sn_errand *e, struct sn_diag *d);

@@ -137,6 +137,7 @@ struct desk_job {
     uint32_t n_frames;                /* of the video that is encoded */
     json_t *result;                   /* of an estimate */
     json_t *missing;                  /* names of parts; NULL: it is whole */
+    uint64_t queue_ms;
     double taken_s, prefill_at_s, first_s, end_s, due_s;
     double decode_s, encode_s, prefill_s; /* busy */
     struct desk_recording *recording;

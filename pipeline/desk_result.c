@@ -102,6 +102,7 @@ static json_t *usage_json(const struct desk_job *j)
 static json_t *timings_json(const struct desk_job *j)
 {
     json_t *t = json_object();
+    desk_set(t, "queue_ms", integer((json_int_t)j->queue_ms));
     desk_set(t, "decode_ms", ms(j->decode_s));
     desk_set(t, "encode_ms", ms(j->encode_s));
     desk_set(t, "prefill_ms", ms(j->prefill_s));

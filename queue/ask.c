@@ -263,7 +263,7 @@ void sn_queue_cancel(struct sn_queue *q, const char *tenant, struct sn_job_id id
     const bool waits = sn_entry_add_waiter(e, fn, ctx);
     if (waits && e->settling) return; /* it ends, if not thus */
     if (!waits ||
-        sn_core_settle(q, e, SN_JOB_CANCELLED, sn_result_error("cancelled", "it was cancelled")) < 0) {
+        sn_core_settle(q, e, SN_JOB_CANCELLED, SN_RESULT_ERROR("cancelled", "it was cancelled")) < 0) {
         if (waits) sn_entry_drop_waiter(e);
         answer_no_memory(fn, ctx);
         return;

@@ -122,6 +122,7 @@ static struct sn_claim describe(struct sn_queue *q, const struct sn_entry *e)
                              .alone = e->ticket.alone,
                              .estimate = e->sketch,
                              .submitted_at_ms = e->submitted_at_ms,
+                             .queue_ms = sn_entry_queue_ms(e),
                              .deadline_at_ms = e->deadline_at_ms};
 }
 
@@ -140,7 +141,7 @@ bool sn_queue_claim(struct sn_queue *q, size_t n_running, struct sn_claim *out)
             if (sn_entry_by_token(q, out->token)) return true;
             continue; /* somebody who watched has cancelled it */
         }
-        const bool over = gone && sn_core_settle(q, e, SN_JOB_FAILED, sn_result_error(
+        const bool over = gone && sn_core_settle(q, e, SN_JOB_FAILED, SN_RESULT_ERROR(
             "media_missing", "a file of the job's media is gone from the spool")) == 0;
         if (over) continue;
         sn_schedule_add(q->schedule, t, sn_core_steady_ms() + 100); /* the machine is short of something */
@@ -179,9 +180,10 @@ static void queue_again(struct sn_queue *q, struct sn_entry *e, bool alone, int6
 }
 
 /* The end of an attempt is never lost: what there is no memory for is done again. */
-static int settle_or_again(struct sn_queue *q, struct sn_entry *e, enum sn_job_state state, json_t *body)
+static int settle_or_again(struct sn_queue *q, struct sn_entry *e, enum sn_job_state state,
+                           const struct sn_result *r)
 {
-    const int rc = sn_core_settle(q, e, state, body);
+    const int rc = sn_core_settle(q, e, state, r);
     if (rc < 0) queue_again(q, e, e->ticket.alone, NO_MEMORY_MS);
     return rc;
 }
@@ -191,13 +193,13 @@ int sn_queue_finish(struct sn_queue *q, uint64_t token, enum sn_job_state state,
 {
     struct sn_entry *e = attempt(q, token);
     if (!e) return -SN_ECANCELLED;
-    json_t *body = json_loadb(result, n, 0, NULL);
-    if (!json_is_object(body)) {
-        json_decref(body);
-        body = sn_result_error("internal", "the worker's result is no JSON");
-        state = SN_JOB_FAILED;
-    }
-    return settle_or_again(q, e, state, body);
+    struct sn_refusal r;
+    json_t *body = sn_header_parse(result, n, &r);
+    json_decref(body);
+    if (!body)
+        return settle_or_again(q, e, SN_JOB_FAILED,
+                               SN_RESULT_ERROR("internal", "the worker's result is no JSON"));
+    return settle_or_again(q, e, state, &(struct sn_result){.body = result, .n = n});
 }
 
 int sn_queue_retry(struct sn_queue *q, uint64_t token, const char *code, const char *message)
@@ -205,7 +207,7 @@ int sn_queue_retry(struct sn_queue *q, uint64_t token, const char *code, const c
     struct sn_entry *e = attempt(q, token);
     if (!e) return -SN_ECANCELLED;
     if (e->retried >= e->retries)
-        return settle_or_again(q, e, SN_JOB_FAILED, sn_result_error(code, message));
+        return settle_or_again(q, e, SN_JOB_FAILED, SN_RESULT_ERROR(code, message));
     const uint64_t delay = (uint64_t)q->cfg.backoff_ms << sn_min(e->retried, 20);
     e->retried++;
     q->stats.n_retries++;
@@ -224,7 +226,7 @@ static void died_alone(struct sn_queue *q, struct sn_entry *e, const char *code,
         return;
     }
     snprintf(text, sizeof text, "its worker died under it, %u times: %s", e->deaths, message);
-    settle_or_again(q, e, SN_JOB_DEAD, sn_result_error(code, text));
+    settle_or_again(q, e, SN_JOB_DEAD, SN_RESULT_ERROR(code, text));
 }
 
 void sn_queue_worker_died(struct sn_queue *q, const uint64_t *tokens, size_t n, const char *code,
@@ -256,7 +258,7 @@ void sn_core_expire(struct sn_queue *q)
     for (struct sn_ticket *t; (t = sn_schedule_first_deadline(q->schedule)) && t->deadline.key <= now;) {
         struct sn_entry *e = SN_CONTAINER(t, struct sn_entry, ticket);
         const uint64_t token = e->token;
-        if (sn_core_settle(q, e, SN_JOB_EXPIRED, sn_result_error("deadline", "its deadline passed")) < 0)
+        if (sn_core_settle(q, e, SN_JOB_EXPIRED, SN_RESULT_ERROR("deadline", "its deadline passed")) < 0)
             return;
         if (token && q->on_stop) q->on_stop(q->on_stop_ctx, token);
     }

@@ -46,6 +46,15 @@ struct sn_entry {
     bool settling;                /* `state` is being written, and nothing may happen before it is */
 };
 
+/* What a job came to: a worker's words, n bytes that are a JSON object; or, with body NULL, what went
+ * wrong. */
+struct sn_result {
+    const char *body;
+    size_t n;
+    const char *code, *message;
+};
+#define SN_RESULT_ERROR(c, m) (&(struct sn_result){.code = (c), .message = (m)})
+
 struct sn_moment;
 struct sn_end {
     enum sn_job_state state;
@@ -127,6 +136,7 @@ struct sn_entry *sn_entry_find(const struct sn_queue *q, uint64_t n);
 struct sn_entry *sn_entry_by_token(const struct sn_queue *q, uint64_t token);
 const char *sn_entry_tenant(const struct sn_entry *e);
 struct sn_job_id sn_entry_id(const struct sn_entry *e);
+int64_t sn_entry_queue_ms(const struct sn_entry *e); /* how long it waited for its attempt */
 /* What others are told: a state is true once it is written. */
 enum sn_job_state sn_entry_told(const struct sn_entry *e);
 void sn_entry_enqueue(struct sn_queue *q, struct sn_entry *e, int64_t not_before_ms);
@@ -139,8 +149,9 @@ void sn_core_post(struct sn_queue *q, struct sn_op *op);
 void sn_core_flush_claims(struct sn_queue *q, int64_t min_age_ms); /* posts those that are that old */
 /* Posts what the entry is now; false: no memory, and nothing was done. */
 bool sn_core_write_entry(struct sn_queue *q, struct sn_entry *e);
-/* It has ended: takes `body` (NULL: there was no memory for it). -SN_ENOMEM: nothing happened. */
-int sn_core_settle(struct sn_queue *q, struct sn_entry *e, enum sn_job_state state, json_t *body);
+/* It has ended. -SN_ENOMEM: nothing happened. */
+int sn_core_settle(struct sn_queue *q, struct sn_entry *e, enum sn_job_state state,
+                   const struct sn_result *r);
 void sn_core_unwant(struct sn_queue *q, const char *tenant, const struct sn_digest *sha256);
 void sn_core_purge(struct sn_queue *q);
 int64_t sn_core_purge_due_ms(const struct sn_queue *q); /* as sn_core_keeping_ms(); INT64_MAX: never */
@@ -148,9 +159,9 @@ void sn_core_write_incarnation(struct sn_queue *q);
 void sn_core_announce(struct sn_queue *q); /* on_ready(), if it is due */
 
 /* --- results (result.c) --- */
-json_t *sn_result_error(const char *code, const char *message);
-/* A body as it is in the journal, with what the queue knows: sn_free(). NULL: no memory. Takes `body`. */
-char *sn_result_text(const struct sn_entry *e, const char *tag, json_t *body, size_t *n);
+/* As it is in the journal, with what the queue knows: sn_free(). NULL: no memory. */
+char *sn_result_text(const struct sn_entry *e, enum sn_job_state state, const char *tag,
+                     const struct sn_result *r, size_t *n);
 
 /* --- events (live.c) --- */
 struct sn_live *sn_live_of(struct sn_queue *q, struct sn_entry *e); /* made if need be; NULL: no memory */

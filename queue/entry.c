@@ -168,3 +168,8 @@ void sn_entry_answer(struct sn_entry *e, const struct sn_refusal *r, enum sn_job
         w = next;
     }
 }
+
+int64_t sn_entry_queue_ms(const struct sn_entry *e)
+{
+    return e->started_at_ms > e->submitted_at_ms ? e->started_at_ms - e->submitted_at_ms : 0;
+}

@@ -198,7 +198,6 @@ void front_submission_fini(struct front_request *q);
 
 /* --- front_json.c: all append --- */
 
-void front_quote(struct sn_strbuf *b, const char *text, size_t n);
 void front_put_id(struct sn_strbuf *b, struct sn_job_id id); /* {"job":"..." */
 void front_put_refusal(struct sn_strbuf *b, const struct sn_refusal *r);
 void front_put_row(const struct sn_front *f, struct sn_strbuf *b, const struct sn_job_row *row);

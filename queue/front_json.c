@@ -8,33 +8,10 @@
 
 #include "queue/job_impl.h"
 
-/* RFC 8259, section 7; what is no UTF-8 becomes U+FFFD. */
-void front_quote(struct sn_strbuf *b, const char *text, size_t n)
-{
-    sn_strbuf_putc(b, '"');
-    size_t plain = 0; /* begins what was not appended yet */
-    for (size_t i = 0; i < n;) {
-        const unsigned char c = (unsigned char)text[i];
-        const size_t len = sn_utf8_length(text + i, n - i);
-        if (len > 0 && c >= 0x20 && c != '"' && c != '\\') {
-            i += len;
-            continue;
-        }
-        sn_strbuf_append(b, text + plain, i - plain);
-        if (len == 0)
-            sn_strbuf_put_utf8(b, 0xFFFD);
-        else
-            sn_strbuf_printf(b, c < 0x20 ? "\\u%04x" : "\\%c", c);
-        plain = ++i;
-    }
-    sn_strbuf_append(b, text + plain, n - plain);
-    sn_strbuf_putc(b, '"');
-}
-
 static void put_text(struct sn_strbuf *b, const char *name, const char *text)
 {
     sn_strbuf_printf(b, ",\"%s\":", name);
-    front_quote(b, text, strlen(text));
+    sn_json_quote(b, text, strlen(text));
 }
 
 void front_put_id(struct sn_strbuf *b, struct sn_job_id id)
@@ -138,7 +115,7 @@ void front_put_event(struct sn_strbuf *b, const struct sn_event *e)
         break;
     case SN_EVENT_TEXT:
         sn_strbuf_puts(b, ",\"event\":\"text\",\"text\":");
-        front_quote(b, e->text, e->n);
+        sn_json_quote(b, e->text, e->n);
         break;
     case SN_EVENT_END: put_end(b, e); break;
     }

@@ -2,6 +2,7 @@
 #define SN_QUEUE_JOB_IMPL_H
 /* How objects that clients send are read: a table of the names they may have. */
 
+#include "base/strbuf.h"
 #include "queue/job.h"
 
 enum sn_field_type {
@@ -45,6 +46,9 @@ extern const char *const sn_task_names[SN_TASKS + 1], *const sn_medium_kind_name
 /* Length of the UTF-8 character that text (n > 0 bytes; SIZE_MAX: a NUL ends it) begins with (Unicode 15,
  * table 3-7); 0: none. */
 size_t sn_utf8_length(const char *text, size_t n);
+
+/* A text as a JSON string: RFC 8259, section 7; what is no UTF-8 becomes U+FFFD. */
+void sn_json_quote(struct sn_strbuf *b, const char *text, size_t n);
 
 /* The parts of sn_job_parse(). */
 bool sn_job_read_media(const json_t *media, size_t n_frames, struct sn_job *out, struct sn_refusal *r);

@@ -11,7 +11,7 @@
 #include "base/strbuf.h"
 
 /* An array or object costs some hundred bytes of memory, and may have two bytes of text. */
-enum { DEPTH_MAX = 32, CONTAINERS_MIN = 16384, BYTES_PER_CONTAINER = 24, DIGITS_MAX = 18, NUMBER_MAX = 512 };
+enum { DEPTH_MAX = 32, CONTAINERS_MIN = 16384, BYTES_PER_CONTAINER = 24, DIGITS_MAX = 18, EXACT_DIGITS = 15, NUMBER_MAX = 512 };
 
 struct reader {
     const char *begin, *at, *end;
@@ -189,6 +189,23 @@ static json_t *read_real(struct reader *s, const char *from)
     return value;
 }
 
+/* Behind the n digits of `whole`, which is before the point. Up to 15 digits and their power of ten are exact
+ * doubles, and so their quotient is the nearest one (Clinger 1990); what is longer is read as any other. */
+static json_t *read_decimal(struct reader *s, const char *from, bool negative, json_int_t whole, size_t n)
+{
+    double power = 1, value = (double)whole;
+    s->at++;
+    const char *digits = s->at;
+    for (; n < EXACT_DIGITS && s->at < s->end && *s->at >= '0' && *s->at <= '9'; s->at++, n++) {
+        value = value * 10 + (*s->at - '0');
+        power *= 10;
+    }
+    const bool more = s->at < s->end && *s->at && strchr("eE0123456789", *s->at);
+    if (s->at == digits || n > EXACT_DIGITS || more)
+        return read_real(s, from);
+    return made(s, json_real((negative ? -value : value) / power));
+}
+
 static json_t *read_number(struct reader *s)
 {
     const char *from = s->at;
@@ -199,8 +216,11 @@ static json_t *read_number(struct reader *s)
     while (s->at < s->end && *s->at >= '0' && *s->at <= '9' && s->at - digits < DIGITS_MAX)
         value = value * 10 + (*s->at++ - '0');
     const size_t n = (size_t)(s->at - digits);
-    const bool more = s->at < s->end && *s->at && strchr(".eE0123456789", *s->at);
-    if (n == 0 || more || (n > 1 && *digits == '0'))
+    if (n == 0 || (n > 1 && *digits == '0'))
+        return read_real(s, from);
+    if (is_at(s, '.'))
+        return read_decimal(s, from, negative, value, n);
+    if (s->at < s->end && *s->at && strchr("eE0123456789", *s->at))
         return read_real(s, from);
     return made(s, json_integer(negative ? -value : value));
 }
@@ -333,4 +353,28 @@ json_t *sn_header_parse(const void *bytes, size_t n, struct sn_refusal *r)
     }
     sn_strbuf_fini(&s.text);
     return json;
+}
+
+/* --- writing --- */
+
+void sn_json_quote(struct sn_strbuf *b, const char *text, size_t n)
+{
+    sn_strbuf_putc(b, '"');
+    size_t plain = 0; /* begins what was not appended yet */
+    for (size_t i = 0; i < n;) {
+        const unsigned char c = (unsigned char)text[i];
+        const size_t len = sn_utf8_length(text + i, n - i);
+        if (len > 0 && c >= 0x20 && c != '"' && c != '\\') {
+            i += len;
+            continue;
+        }
+        sn_strbuf_append(b, text + plain, i - plain);
+        if (len == 0)
+            sn_strbuf_put_utf8(b, 0xFFFD);
+        else
+            sn_strbuf_printf(b, c < 0x20 ? "\\u%04x" : "\\%c", c);
+        plain = ++i;
+    }
+    sn_strbuf_append(b, text + plain, n - plain);
+    sn_strbuf_putc(b, '"');
 }

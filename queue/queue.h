@@ -161,6 +161,7 @@ struct sn_claim {
     bool alone;                  /* it may have killed a worker: nothing else runs beside it */
     bool estimate;
     int64_t submitted_at_ms, deadline_at_ms;
+    int64_t queue_ms;            /* since it was submitted; the worker puts it into the result */
 };
 /* The next job; false: none is ready. A job that has to be alone is given out only when n_running is 0,
  * nothing else while it runs, and nothing before it while it waits. */
@@ -170,8 +171,8 @@ bool sn_queue_is_ready(const struct sn_queue *q);
 
 void sn_queue_stage(struct sn_queue *q, uint64_t token, const char *stage, uint64_t done, uint64_t total);
 void sn_queue_text(struct sn_queue *q, uint64_t token, const char *text, size_t n);
-/* The attempt is over. result: JSON (without job, state, task, tag, attempt, attempts, queue_ms, which the
- * queue puts in; an estimate's stays as it is). -SN_ECANCELLED, and nothing happens, when the token is not
+/* The attempt is over. result: JSON (without job, state, task, tag, attempt, attempts, which the queue puts
+ * in; an estimate's stays as it is). -SN_ECANCELLED, and nothing happens, when the token is not
  * the job's newest; -SN_ENOMEM: there was no memory for it, the job runs again. */
 int sn_queue_finish(struct sn_queue *q, uint64_t token, enum sn_job_state state, const char *result,
                     size_t n);

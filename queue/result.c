@@ -1,50 +1,57 @@
-/* What a job's result says, docs/protocol.md, 3.6: a worker's part and the queue's. */
+/* What a job's result says, docs/protocol.md, 3.6: the queue's part before the worker's, which stays the text
+ * that it is. */
 #include "config.h"
 #include "queue/core.h"
 
+#include <inttypes.h>
 #include <string.h>
 
-#include "base/mem.h"
+#include "queue/job_impl.h"
 
-json_t *sn_result_error(const char *code, const char *message)
+#define BLANKS " \t\r\n"
+
+/* Of an end that no worker told. */
+static void put_error(struct sn_strbuf *to, const struct sn_entry *e, const char *code, const char *message)
 {
-    json_t *text = *message ? json_string(message) : NULL;
-    if (!text) text = json_string(code); /* there is none, or it is no UTF-8 */
-    return json_pack("{s:{s:s, s:o}}", "error", "code", code, "message", text);
+    sn_strbuf_printf(to, "{\"error\":{\"code\":\"%s\",\"message\":", code);
+    sn_json_quote(to, message, strlen(message));
+    sn_strbuf_putc(to, '}');
+    if (e->started_at_ms)
+        sn_strbuf_printf(to, ",\"timings\":{\"queue_ms\":%" PRId64 "}", sn_entry_queue_ms(e));
+    sn_strbuf_putc(to, '}');
 }
 
-/* False once there was no memory. */
-static bool set(json_t *to, const char *name, json_t *value)
+static void put_entry(struct sn_strbuf *to, const struct sn_entry *e, enum sn_job_state state,
+                      const char *tag)
 {
-    return json_object_set_new(to, name, value) == 0;
-}
-
-static bool set_queue_ms(json_t *body, const struct sn_entry *e)
-{
-    if (!e->started_at_ms) return true;
-    const json_int_t ms = e->started_at_ms > e->submitted_at_ms ? e->started_at_ms - e->submitted_at_ms : 0;
-    json_t *timings = json_object_get(body, "timings");
-    if (!json_is_object(timings) && !set(body, "timings", timings = json_object())) return false;
-    return set(timings, "queue_ms", json_integer(ms));
-}
-
-char *sn_result_text(const struct sn_entry *e, const char *tag, json_t *body, size_t *n)
-{
-    char id[SN_JOB_ID_TEXT], *text = NULL;
+    char id[SN_JOB_ID_TEXT];
     sn_job_id_text(sn_entry_id(e), id);
-    const bool whole = body && set(body, "job", json_string(id)) &&
-                       set(body, "state", json_string(sn_job_state_name((enum sn_job_state)e->state))) &&
-                       set(body, "task", json_string(sn_task_name((enum sn_task)e->task))) &&
-                       set(body, "tag", json_string(tag)) &&
-                       (!e->token || set(body, "attempt", json_integer((json_int_t)e->token))) &&
-                       set(body, "attempts", json_integer(e->attempts)) && set_queue_ms(body, e);
-    /* Times and shares: 12 digits are more than they have, and 0.1 stays 0.1. */
-    const size_t flags = JSON_COMPACT | JSON_REAL_PRECISION(12);
-    if (whole) {
-        *n = json_dumpb(body, NULL, 0, flags);
-        text = *n ? sn_malloc_array(*n + 1, 1) : NULL;
-        if (text) text[json_dumpb(body, text, *n, flags)] = '\0';
+    sn_strbuf_printf(to, "{\"job\":\"%s\",\"state\":\"%s\",\"task\":\"%s\",\"tag\":", id,
+                     sn_job_state_name(state), sn_task_name((enum sn_task)e->task));
+    sn_json_quote(to, tag, strlen(tag));
+    sn_strbuf_printf(to, ",\"attempts\":%" PRIu32, e->attempts);
+    if (e->token) sn_strbuf_printf(to, ",\"attempt\":%" PRIu64, e->token);
+}
+
+char *sn_result_text(const struct sn_entry *e, enum sn_job_state state, const char *tag,
+                     const struct sn_result *r, size_t *n)
+{
+    struct sn_strbuf error = {0}, out = {0};
+    if (!r->body) put_error(&error, e, r->code, r->message);
+    const char *body = r->body ? r->body : error.data ? error.data : "{}";
+    const size_t n_body = r->body ? r->n : error.len;
+    out.failed = error.failed;
+    if (!e->sketch) { /* an estimate's answer is what the worker said, or why it did not */
+        put_entry(&out, e, state, tag);
+        const size_t first = strspn(body, BLANKS) + 1, second = first + strspn(body + first, BLANKS);
+        if (body[second] != '}') sn_strbuf_putc(&out, ',');
+        sn_strbuf_append(&out, body + first, n_body - first);
+    } else {
+        sn_strbuf_append(&out, body, n_body);
     }
-    json_decref(body);
+    sn_strbuf_fini(&error);
+    *n = out.len;
+    char *text = sn_strbuf_take(&out);
+    sn_strbuf_fini(&out);
     return text;
 }

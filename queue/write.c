@@ -156,34 +156,19 @@ static char *tag_of(struct sn_queue *q, const struct sn_entry *e)
     return t.tag;
 }
 
-/* An estimate's answer is what the worker said, or why it did not. */
-static char *sketch_text(json_t *body, size_t *n)
-{
-    char *text = NULL;
-    const size_t flags = JSON_COMPACT | JSON_REAL_PRECISION(12);
-    *n = body ? json_dumpb(body, NULL, 0, flags) : 0;
-    if (*n) text = sn_malloc_array(*n + 1, 1);
-    if (text) text[json_dumpb(body, text, *n, flags)] = '\0';
-    json_decref(body);
-    return text;
-}
-
 static char *text_of_end(struct sn_queue *q, const struct sn_entry *e, enum sn_job_state state,
-                         json_t *body, size_t *n)
+                         const struct sn_result *r, size_t *n)
 {
-    if (e->sketch) return sketch_text(body, n);
-    char *tag = tag_of(q, e);
-    struct sn_entry final = *e;
-    final.state = (uint8_t)state;
-    char *text = sn_result_text(&final, tag ? tag : "", body, n);
+    char *tag = e->sketch ? NULL : tag_of(q, e);
+    char *text = sn_result_text(e, state, tag ? tag : "", r, n);
     sn_free(tag);
     return text;
 }
 
-int sn_core_settle(struct sn_queue *q, struct sn_entry *e, enum sn_job_state state, json_t *body)
+int sn_core_settle(struct sn_queue *q, struct sn_entry *e, enum sn_job_state state, const struct sn_result *r)
 {
     size_t n;
-    char *text = text_of_end(q, e, state, body, &n);
+    char *text = text_of_end(q, e, state, r, &n);
     struct entry_op *o = text ? new_entry_op(q, e) : NULL;
     if (!o) {
         sn_free(text);

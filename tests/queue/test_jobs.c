@@ -70,8 +70,7 @@ static void a_job_runs_and_its_result_is_what_the_worker_said_and_the_queue_know
     CHECK_HAS(row.result, "\"task\":\"noop\"");
     CHECK_HAS(row.result, "\"tag\":\"mine\"");
     CHECK_HAS(row.result, "\"attempts\":1");
-    CHECK_HAS(row.result, "\"total_ms\":0.1,");
-    CHECK_HAS(row.result, "\"queue_ms\":");
+    CHECK_HAS(row.result, "\"total_ms\":0.1");
     rig_end(&r);
 }
 
@@ -515,9 +514,11 @@ static void the_clock_may_jump(void **state)
         rig_turn(&r, 30);
         assert_true(sn_queue_is_ready(r.q));
     }
-    rig_finish(&r, rig_claim(&r, 0), "{}");
+    struct sn_claim c;
+    assert_true(sn_queue_claim(r.q, 0, &c));
+    assert_int_equal(c.queue_ms, 0); /* not less */
+    rig_finish(&r, c.token, "{}");
     rig_wait_state(&r, waits, SN_JOB_DONE);
-    CHECK_HAS(rig_get(&r, NULL, waits).result, "\"queue_ms\":0"); /* not less */
     clock_shift_ms = 0;
     rig_end(&r);
 }
