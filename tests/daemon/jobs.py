@@ -19,7 +19,7 @@ MEDIA = program.HERE.parent / "reference" / "media"
 SPEECH = program.HERE.parent.parent / "samples" / "inaugural.mp3"
 SMOLLM2 = os.environ.get("SN_TEST_SMOLLM2")
 WHISPER = os.environ.get("SN_TEST_WHISPER")
-ALTERNATIONS = int(os.environ.get("SN_TEST_ALTERNATIONS", "300"))
+ALTERNATIONS = int(os.environ.get("SN_TEST_ALTERNATIONS", "60" if program.QUICK else "300"))
 QUESTIONS = ["Why is the sky blue?", "Name three colours.", "Count to ten.", "What is a sonnet?", "Hello!",
              "Write one sentence about the sea, then one about the hills behind it, and stop.", "2 + 2 =", "Why?"]
 
@@ -34,7 +34,7 @@ def alone(*args):
 
 def texts_do_not_depend_on_company(folder):
     model = SMOLLM2 or TEXT
-    n_tokens, n_jobs = (24, 64) if SMOLLM2 else (40, 64)
+    n_tokens, n_jobs = (24 if SMOLLM2 else 40), (16 if program.QUICK else 64)
     with Daemon(folder, "--model", f"m={model}", "--together", 8, "--context", 512) as daemon:
         c = Client(daemon.endpoint)
         header = [{"model": "m", "prompt": q, "options": {"max_tokens": n_tokens}} for q in QUESTIONS]

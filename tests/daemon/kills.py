@@ -11,8 +11,8 @@ import time
 import program
 from program import check
 
-KILLS = int(os.environ.get("SN_TEST_KILLS", "10"))
-JOBS = int(os.environ.get("SN_TEST_JOBS", "1000"))
+KILLS = int(os.environ.get("SN_TEST_KILLS", "4" if program.QUICK else "10"))
+JOBS = int(os.environ.get("SN_TEST_JOBS", "200" if program.QUICK else "1000"))
 CLIENTS = 4
 SEED = int(os.environ.get("SN_TEST_SEED", "1"))
 

@@ -19,6 +19,7 @@ except ImportError:
 HERE = pathlib.Path(__file__).resolve().parent
 MODELS = HERE.parent / "reference" / "models"
 DAEMON = os.environ.get("SENSORIUMD", "./sensoriumd")
+QUICK = bool(os.environ.get("SN_TEST_QUICK") or os.environ.get("SN_TEST_SANITIZED"))  # fewer of the same
 SLOW = 10 if os.environ.get("SN_TEST_SANITIZED") else 1  # times everything takes
 FINAL = {"done", "partial", "failed", "cancelled", "expired", "dead"}
 failures = []
