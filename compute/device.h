@@ -147,8 +147,8 @@ size_t sn_device_weight_bytes(const struct sn_device *dev);
 /* --- whose turn it is ---
  * Threads may share a device, each with engines, towers and projectors of its own: all that computes (a
  * step, a picture's encoding, a projection, taking weights) takes the turn for itself, and passes it on
- * between layers when others have waited as long as its own turn lasted. Whoever has many short things to
- * compute may take it around all of them. */
+ * between layers, or matrices, when others have waited as long as their turn had lasted. Whoever has many
+ * short things to compute may take it around all of them. */
 static inline void sn_device_take(struct sn_device *dev)
 {
     if (dev->turn) sn_turn_take(dev->turn);
@@ -195,6 +195,7 @@ static inline int sn_weight_new(struct sn_device *dev, uint32_t type, const void
                                 struct sn_diag *d)
 {
     sn_device_take(dev);
+    sn_device_pass(dev);
     const int rc = dev->ops->weight_new(dev, type, data, n_out, n_in, out, d);
     sn_device_give(dev);
     return rc;

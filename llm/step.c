@@ -19,6 +19,7 @@ static int check_spans(const struct sn_engine *e, const struct sn_chunk *c, size
     size_t end = first;
     for (size_t i = skip_spans(c, first); i < c->n_spans; i++) {
         const struct sn_span *s = &c->spans[i];
+        if (s->start - first >= c->n) break; /* of a later chunk */
         if (s->start < end || s->n == 0 || s->n > first + c->n || s->start > first + c->n - s->n)
             return sn_fail(d, SN_EINVAL, "llm: a span of %zu tokens at %zu, in a chunk of %zu at %zu",
                            s->n, s->start, c->n, first);

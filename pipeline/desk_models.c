@@ -1,10 +1,12 @@
 /* A model is loaded by the thread whose job wants it first, one model at a time, and stays until its memory
  * is wanted or nobody used it for idle_s. While a load waits for memory that running jobs hold, no job takes
  * hold of any model: so the memory comes free, and in the end everybody is served. Taking weights to the
- * device takes turns with what computes there, matrix by matrix: answers that are being written go on. */
+ * device has a turn at it as encoding has, and passes it on between matrices: answers that are being written
+ * go on, at half their speed. */
 #include "config.h"
 #include "pipeline/desk_impl.h"
 
+#include <math.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -151,10 +153,14 @@ double desk_unload_idle(struct sn_desk *k)
         struct desk_model *m = &k->models[i];
         const double left_s = m->used_s + k->cfg.idle_s - sn_clock_s();
         if (!is_idle(m)) continue;
-        if (left_s <= 0)
-            unload_idle(k, m);
-        else if (left_s < next_s)
-            next_s = left_s;
+        if (left_s > 0 || k->loader) {
+            next_s = fmin(next_s, fmax(left_s, 1));
+            continue;
+        }
+        k->loader = m; /* nobody is loaded meanwhile: what a model takes is measured */
+        unload_idle(k, m);
+        k->loader = NULL;
+        pthread_cond_broadcast(&k->models_changed);
     }
     pthread_mutex_unlock(&k->lock);
     return next_s;
@@ -249,8 +255,8 @@ static int check_width(const struct sn_projector *p, const struct desk_model *m,
 
 static int open_senses(struct sn_desk *k, struct desk_model *m, struct sn_diag *d)
 {
-    int rc = m->mmproj ? know_mmproj(k, m, d) : 0;
-    if (rc == 0 && m->kinds[SN_MEDIUM_IMAGE]) rc = sn_sight_open(k->device, m->mmproj, NULL, &m->sight, d);
+    int rc = 0;
+    if (m->kinds[SN_MEDIUM_IMAGE]) rc = sn_sight_open(k->device, m->mmproj, NULL, &m->sight, d);
     if (m->sight) {
         sn_sight_set_digest(m->sight, &m->mmproj_digest);
         rc = check_width(sn_sight_projector(m->sight), m, d);
@@ -264,26 +270,18 @@ static int open_senses(struct sn_desk *k, struct desk_model *m, struct sn_diag *
     return rc;
 }
 
-static size_t weights_now(struct sn_desk *k)
-{
-    sn_device_take(k->device);
-    const size_t n = sn_device_weight_bytes(k->device);
-    sn_device_give(k->device);
-    return n;
-}
-
-/* Only one model is loaded at a time, and another may be unloaded: that is none that counts. */
+/* With the turn, as the next: what is loaded and unloaded meanwhile is this model alone. */
 static int open_language(struct sn_desk *k, struct desk_model *m, struct sn_gguf **file, uint64_t room,
                          uint64_t *bytes, struct sn_diag *d)
 {
-    const size_t before = weights_now(k);
+    const size_t before = sn_device_weight_bytes(k->device);
     int rc = sn_llm_take(k->device, file, &m->llm, d);
     if (rc == 0 && !sn_llm_tokenizer(m->llm))
         rc = sn_fail(d, SN_EUNSUPPORTED, "model %s has no vocabulary", m->name);
     if (rc == 0) rc = open_senses(k, m, d);
     if (rc == 0 && sn_chat_open(sn_llm_file(m->llm), sn_llm_tokenizer(m->llm), NULL, &m->chat, d) < 0)
-        desk_log(k, DESK_WARNING, "model %s: %s: prompts go to it as they are", m->name, d->text);
-    const size_t after = weights_now(k);
+        desk_log(k, DESK_WARNING, "model %s takes raw prompts only: %s", m->name, d->text);
+    const size_t after = sn_device_weight_bytes(k->device);
     *bytes = after > before ? after - before : 0;
     if (rc == 0) rc = open_engine(k, m, room > *bytes ? room - *bytes : 0, d);
     if (rc == 0) *bytes += sn_engine_kv_bytes(m->engine);
@@ -293,10 +291,10 @@ static int open_language(struct sn_desk *k, struct desk_model *m, struct sn_gguf
 static int open_whisper(struct sn_desk *k, struct desk_model *m, struct sn_gguf **file, uint64_t *bytes,
                         struct sn_diag *d)
 {
-    const size_t before = weights_now(k);
+    const size_t before = sn_device_weight_bytes(k->device);
     int rc = sn_transcriber_new(k->device, file, 0, &m->transcriber, d);
     if (rc == 0) rc = sn_transcription_new(m->transcriber, &m->transcription, d);
-    const size_t after = weights_now(k);
+    const size_t after = sn_device_weight_bytes(k->device);
     *bytes = (after > before ? after - before : 0) + (rc == 0 ? sn_transcriber_kv_bytes(m->transcriber) : 0);
     return rc;
 }
@@ -310,8 +308,11 @@ static int load(struct sn_desk *k, struct desk_model *m, uint64_t room, uint64_t
     if (rc == 0 && is_whisper(file) != m->whisper)
         rc = sn_fail(d, SN_EUNSUPPORTED, "model %s is not what it was", m->name);
     if (rc == 0) rc = know_digest(k, file, &m->ids[0], &m->digest, d);
+    if (rc == 0 && m->mmproj) rc = know_mmproj(k, m, d);
+    sn_device_take(k->device);
     if (rc == 0)
         rc = m->whisper ? open_whisper(k, m, &file, bytes, d) : open_language(k, m, &file, room, bytes, d);
+    sn_device_give(k->device);
     sn_gguf_free(&file);
     if (rc == 0 && *bytes > room)
         rc = sn_fail(d, SN_ELIMIT, "model %s takes %llu bytes; there is room for %llu", m->name,

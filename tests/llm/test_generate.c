@@ -197,6 +197,49 @@ static void survives_failing_allocations(void **state)
     assert_int_equal(a.n_tokens, 8);
 }
 
+/* --- writers --- */
+
+enum { N_LONG = 40 };
+
+/* The answer, with the prompt read in pieces of n_max tokens. */
+static void write_in_pieces(struct fixture *f, const struct sn_prompt *prompt, size_t n_max, int32_t *ids)
+{
+    const struct sn_writer_cfg cfg = {.llm = f->m, .engine = f->e, .sampling = &greedy};
+    struct sn_generated token = {0};
+    struct sn_writer *w;
+    struct sn_diag d;
+    size_t n = 0;
+    float *logits = sn_malloc_array(sn_llm_n_vocab(f->m), sizeof *logits);
+    assert_non_null(logits);
+    assert_int_equal(sn_writer_new(&cfg, prompt, &w, &d), 0);
+    while (token.finish == SN_FINISH_NONE) {
+        const struct sn_chunk c = sn_writer_chunk(w, n_max);
+        if (sn_engine_step(f->e, &c, 1, logits, NULL, &d) < 0) fail_msg("pieces of %zu: %s", n_max, d.text);
+        const int rc = sn_writer_take(w, &c, logits, &token, &d);
+        assert_true(rc == (c.n_logits ? 1 : 0));
+        if (rc) ids[n++] = token.id;
+    }
+    assert_int_equal(n, greedy.max_tokens);
+    sn_writer_free(&w);
+    sn_free(logits);
+}
+
+static void a_prompt_may_be_read_in_any_pieces(void **state)
+{
+    struct fixture *f = *state;
+    int32_t tokens[N_LONG], want[MANY], got[MANY];
+    struct sn_span spans[] = {{0, 3}, {9, 8}, {17, 5}, {30, 10}}; /* tokens that must be run together */
+    for (int32_t i = 0; i < N_LONG; i++) tokens[i] = 3 + i * 7 % 90;
+    for (size_t n_spans = 0; n_spans <= SN_COUNT(spans); n_spans += SN_COUNT(spans)) {
+        const struct sn_prompt prompt = {.tokens = tokens, .n = N_LONG, .spans = spans, .n_spans = n_spans};
+        write_in_pieces(f, &prompt, SIZE_MAX, want);
+        for (size_t n_max = 1; n_max <= N_LONG; n_max++) {
+            write_in_pieces(f, &prompt, n_max, got);
+            assert_memory_equal(got, want, greedy.max_tokens * sizeof *want);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +247,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(context_is_a_bound, setup, teardown),
         cmocka_unit_test_setup_teardown(ends_when_told, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_sampling_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_prompt_may_be_read_in_any_pieces, setup, teardown),
         cmocka_unit_test_setup_teardown(survives_failing_allocations, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
