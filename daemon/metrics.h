@@ -14,8 +14,8 @@ struct daemon_metrics;
 int daemon_metrics_new(struct daemon_metrics **out, struct sn_diag *d);
 void daemon_metrics_free(struct daemon_metrics **mp);
 
-/* Seconds that a job waited, and how long it was in stages: microseconds in an array that the worker makes of a
- * result's timings. */
+/* Seconds that a job waited, and how long it was in stages: microseconds in an array that the worker makes of
+ * a result's timings. */
 void daemon_metrics_waited(struct daemon_metrics *m, double seconds);
 json_t *daemon_metrics_stages_of(const json_t *timings); /* NULL: there are none that took time */
 void daemon_metrics_stages(struct daemon_metrics *m, const json_t *stages_us);

@@ -11,7 +11,8 @@
 #include "base/strbuf.h"
 
 /* An array or object costs some hundred bytes of memory, and may have two bytes of text. */
-enum { DEPTH_MAX = 32, CONTAINERS_MIN = 16384, BYTES_PER_CONTAINER = 24, DIGITS_MAX = 18, EXACT_DIGITS = 15, NUMBER_MAX = 512 };
+enum { DEPTH_MAX = 32, CONTAINERS_MIN = 16384, BYTES_PER_CONTAINER = 24 };
+enum { DIGITS_MAX = 18, EXACT_DIGITS = 15, NUMBER_MAX = 512 };
 
 struct reader {
     const char *begin, *at, *end;
