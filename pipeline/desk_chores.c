@@ -18,7 +18,8 @@ static bool hangs(const struct desk_job *j)
 static bool is_due(const struct desk_job *j)
 {
     if (hangs(j)) return j->k->ending;
-    return atomic_load(&j->failed) || atomic_load(&j->stop) || sn_clock_s() >= j->due_s;
+    /* One that came just now has no due_s yet. */
+    return atomic_load(&j->failed) || atomic_load(&j->stop) || (j->begun && sn_clock_s() >= j->due_s);
 }
 
 static void commit_fault(struct desk_job *j)

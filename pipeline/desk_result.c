@@ -145,7 +145,6 @@ json_t *desk_result(const struct desk_job *j)
 {
     const bool failed = atomic_load(&j->failed);
     json_t *o = json_object();
-    desk_set(o, "task", json_string(sn_task_name(j->job.task)));
     if (!failed || j->text.len)
         desk_set(o, "text", json_stringn(j->text.data ? j->text.data : "", j->text.len));
     if (!failed && j->finish != SN_FINISH_NONE) desk_set(o, "finish", json_string(finish_name(j->finish)));

@@ -188,6 +188,15 @@ static int settle_or_again(struct sn_queue *q, struct sn_entry *e, enum sn_job_s
     return rc;
 }
 
+/* What a worker may not say, since the queue does: twice in an object it could not be read. */
+static bool says_ours(const json_t *body)
+{
+    static const char *const names[] = {"job", "state", "task", "tag", "attempt", "attempts"};
+    bool says = false;
+    for (size_t i = 0; i < SN_COUNT(names); i++) says |= json_object_get(body, names[i]) != NULL;
+    return says;
+}
+
 int sn_queue_finish(struct sn_queue *q, uint64_t token, enum sn_job_state state, const char *result,
                     size_t n)
 {
@@ -195,10 +204,10 @@ int sn_queue_finish(struct sn_queue *q, uint64_t token, enum sn_job_state state,
     if (!e) return -SN_ECANCELLED;
     struct sn_refusal r;
     json_t *body = sn_header_parse(result, n, &r);
+    const char *wrong = !body ? "the worker's result is no JSON"
+                        : !e->sketch && says_ours(body) ? "the worker's result says what is the queue's to say" : NULL;
     json_decref(body);
-    if (!body)
-        return settle_or_again(q, e, SN_JOB_FAILED,
-                               SN_RESULT_ERROR("internal", "the worker's result is no JSON"));
+    if (wrong) return settle_or_again(q, e, SN_JOB_FAILED, SN_RESULT_ERROR("internal", wrong));
     return settle_or_again(q, e, state, &(struct sn_result){.body = result, .n = n});
 }
 

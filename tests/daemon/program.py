@@ -40,6 +40,12 @@ class Refused(Exception):
         self.verb, self.header, self.code = verb, header, header.get("code")
 
 
+def unique(pairs):
+    """An object of a header, in which no name may stand twice."""
+    assert len(dict(pairs)) == len(pairs), f"a name stands twice: {pairs}"
+    return dict(pairs)
+
+
 class Client:
     """Requests and replies over one DEALER socket."""
 
@@ -64,7 +70,7 @@ class Client:
             return None
         version, verb, request, header, *_ = self.socket.recv_multipart()
         assert version == b"SNJP/1", version
-        return request, verb.decode(), json.loads(header)
+        return request, verb.decode(), json.loads(header, object_pairs_hook=unique)
 
     def reply(self, request, timeout_s=30.0):
         """The next (verb, header) to this request; TimeoutError."""

@@ -65,11 +65,10 @@ static const char *text_of(const struct running *j)
 
 static json_t *result_of(const struct running *j, enum sn_job_state state)
 {
-    const char *task = json_string_value(json_object_get(j->header, "task"));
     if (j->estimate)
         return json_pack("{s:b,s:i,s:i,s:i,s:[]}", "fits", 1, "prompt_tokens", 7, "media_tokens", 0, "context",
                          4096, "media");
-    json_t *r = json_pack("{s:s,s:s,s:{s:i,s:i},s:{s:f}}", "task", task ? task : "generate", "finish", "stop",
+    json_t *r = json_pack("{s:s,s:{s:i,s:i},s:{s:f}}", "finish", "stop",
                           "usage", "prompt_tokens", 0, "completion_tokens", 0, "timings", "total_ms", 1.0);
     if (state == SN_JOB_DONE)
         json_object_set_new(r, "text", json_string(text_of(j)));

@@ -79,10 +79,13 @@ static void what_a_worker_says_must_be_json(void **state)
     struct rig r = {0};
     (void)state;
     rig_open(&r);
-    const struct sn_job_id job = rig_accept(&r, &(struct rig_job){0});
-    rig_finish(&r, rig_claim(&r, 0), "[1,2");
-    rig_wait_state(&r, job, SN_JOB_FAILED);
-    CHECK_HAS(rig_get(&r, NULL, job).result, "\"code\":\"internal\"");
+    static const char *const wrong[] = {"[1,2", "{\"text\":\"a\",\"text\":\"b\"}", "{\"state\":\"done\"}"};
+    for (size_t i = 0; i < SN_COUNT(wrong); i++) {
+        const struct sn_job_id job = rig_accept(&r, &(struct rig_job){0});
+        rig_finish(&r, rig_claim(&r, 0), wrong[i]);
+        rig_wait_state(&r, job, SN_JOB_FAILED);
+        CHECK_HAS(rig_get(&r, NULL, job).result, "\"code\":\"internal\"");
+    }
     rig_end(&r);
 }
 
