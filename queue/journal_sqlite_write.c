@@ -17,8 +17,8 @@ const char *const sn_sql_writes[SN_SQL_WRITES] = {
     [SN_SQL_PUT_MEDIUM] = "INSERT INTO media VALUES (?,?,?,?,?,?,?,?,?,?,?)",
     [SN_SQL_WANT] = "INSERT INTO spool VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET wanted = wanted + 1",
     [SN_SQL_UPDATE] =
-        "UPDATE jobs SET state = ?2, attempts = ?3, retried = ?4, deaths = ?5, alone = ?6,"
-        " deadline_at = ?7, started_at = ?8, finished_at = ?9, purge_at = ?10, seq = ?11 WHERE id = ?1",
+        ("UPDATE jobs SET state = ?2, attempts = ?3, retried = ?4, deaths = ?5, alone = ?6,"
+         " deadline_at = ?7, started_at = ?8, finished_at = ?9, purge_at = ?10, seq = ?11 WHERE id = ?1"),
     [SN_SQL_PUT_RESULT] = "INSERT OR REPLACE INTO results VALUES (?, ?)",
     [SN_SQL_DROP_RESULT] = "DELETE FROM results WHERE id = ?",
     [SN_SQL_DELETE] = "DELETE FROM jobs WHERE id = ? AND state >= 2 RETURNING tenant",

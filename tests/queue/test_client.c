@@ -240,7 +240,7 @@ static void garbage(void **state)
     daemon_start(&m);
     struct sn_client *c = client_of(&m, (struct sn_client_cfg){0});
     for (int i = 0; i < 6; i++) {
-        char what[16];
+        char what[20];
         snprintf(what, sizeof what, "garbage%d", i);
         assert_int_equal(ask(c, what, NULL, &d), -SN_EFORMAT);
         assert_string_equal(sn_client_refused(c)->code, "bad_reply");
