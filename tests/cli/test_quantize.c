@@ -241,7 +241,8 @@ static void what_cannot_be_is_refused(void **state)
     expect_refusal(&cfg, SN_ENOENT, "blk.7.*");
     cfg.n_rules = 0;
 
-    cfg.stop = &(const atomic_bool){true};
+    static const atomic_bool stopped = true;
+    cfg.stop = &stopped;
     expect_refusal(&cfg, SN_ECANCELLED, "interrupted");
     cfg.stop = NULL;
 
