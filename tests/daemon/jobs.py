@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
 
 import zmq
 
@@ -136,6 +137,18 @@ def cancel_in_the_midst(folder):
         c.close()
 
 
+def the_protocol_is_kept(folder):
+    """A second implementation, written from the document alone."""
+    root = folder / "root"
+    root.mkdir()
+    daemon = Daemon(folder, "--faults", "--jobs-max", 40, "--root", root, "--model", f"m={TEXT}")
+    with daemon:
+        done = subprocess.run([sys.executable, program.HERE / "conformance.py", daemon.endpoint, "--root", root,
+                               "--faults", "--jobs-max", "40"], capture_output=True, text=True, check=False,
+                              timeout=300 * program.SLOW)
+        check(done.returncode == 0, f"conformance: {(done.stdout + done.stderr)[-1500:]}")
+
+
 # --- two clients with secrets ---
 
 def certificate(path, name=None, role=None, secret=True):
@@ -208,5 +221,5 @@ def clients_know_nothing_of_each_other(folder):
 
 
 if __name__ == "__main__":
-    program.main([texts_do_not_depend_on_company, pictures, path_that_changes, transcripts, cancel_in_the_midst,
+    program.main([the_protocol_is_kept, texts_do_not_depend_on_company, pictures, path_that_changes, transcripts, cancel_in_the_midst,
                   clients_know_nothing_of_each_other])

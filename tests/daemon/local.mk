@@ -1,7 +1,5 @@
-# tests of the daemon, whole
-EXTRA_DIST += tests/daemon/conformance.py
-# tests of the daemon, whole; tests/daemon/program.py is what they share
-EXTRA_DIST += tests/daemon/program.py
+# tests of the daemon, whole; program.py is what they share, jobs.py and tests/queue/front.py run conformance.py
+EXTRA_DIST += tests/daemon/program.py tests/daemon/conformance.py
 dist_check_SCRIPTS += tests/daemon/kills.py tests/daemon/faults.py tests/daemon/jobs.py
 TESTS += tests/daemon/kills.py tests/daemon/faults.py tests/daemon/jobs.py
 
