@@ -103,8 +103,8 @@ static double run_alone(struct bench *b, size_t i, uint32_t max_tokens, size_t *
     const struct sn_chat_msg msg = {"user", prompt};
     if (sn_chat_encode(b->chat, &(struct sn_chat_input){.msgs = &msg, .n_msgs = 1}, &ids, &d) < 0) die(&d);
     const struct sn_sampler_cfg sampling = {.max_tokens = max_tokens};
-    const struct sn_generate g = {.llm = b->llm, .engine = b->engine, .prefix = b->prefix,
-                                  .sampling = &sampling};
+    const struct sn_generate g = {.on.llm = b->llm, .on.engine = b->engine, .on.prefix = b->prefix,
+                                  .on.sampling = &sampling};
     if (sn_generate(&g, &(struct sn_prompt){.tokens = ids.v, .n = ids.n}, &a, &d) < 0) die(&d);
     sn_ids_fini(&ids);
     *tokens = a.n_tokens;

@@ -174,8 +174,8 @@ static int answer(struct output *out, const struct cli_session *s, const struct 
     struct cli_answer_opts *o = out->o;
     if (o->sampling.cfg.n_logprobs)
         out->logprobs = json_array();
-    const struct sn_generate g = {.llm = s->llm, .engine = s->engine, .prefix = s->prefix,
-                                  .sampling = cli_sampling_cfg(&o->sampling), .fn = on_token,
+    const struct sn_generate g = {.on.llm = s->llm, .on.engine = s->engine, .on.prefix = s->prefix,
+                                  .on.sampling = cli_sampling_cfg(&o->sampling), .fn = on_token,
                                   .ctx = out, .stop = cli_interrupted};
     int rc = sn_generate(&g, prompt, a, d);
     if (rc == 0 && out->failed && !ferror(stdout))

@@ -107,8 +107,8 @@ static int answer(struct chat *c, const struct sn_prompt *prompt, struct sn_answ
                   struct sn_diag *d)
 {
     const struct sn_generate g = {
-        .llm = c->session.llm, .engine = c->session.engine, .prefix = c->session.prefix,
-        .sampling = cli_sampling_cfg(&c->o->sampling), .fn = on_token, .ctx = c,
+        .on.llm = c->session.llm, .on.engine = c->session.engine, .on.prefix = c->session.prefix,
+        .on.sampling = cli_sampling_cfg(&c->o->sampling), .fn = on_token, .ctx = c,
         .stop = cli_interrupted};
     sn_strbuf_clear(&c->said);
     return sn_generate(&g, prompt, a, d);

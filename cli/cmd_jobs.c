@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "cli/connect.h"
 #include "cli/job_print.h"
@@ -39,7 +40,7 @@ static void print_row(struct jobs *j, const json_t *row)
 {
     const char *tag = cli_job_text(row, "tag");
     char age[32], stage[64];
-    cli_format_age(age, sizeof age, 1e-3 * (double)(cli_now_ms() - cli_job_number(row, "submitted_at_ms")));
+    cli_format_age(age, sizeof age, 1e-3 * (double)(sn_wall_ms() - cli_job_number(row, "submitted_at_ms")));
     cli_format_stage(stage, sizeof stage, row);
     print_heading(j);
     print_padded(cli_job_text(row, "job"), 23);

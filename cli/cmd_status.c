@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "cli/job_each.h"
 #include "cli/job_print.h"
 #include "cli/text.h"
@@ -14,7 +15,7 @@ static void print_times(const json_t *row)
     const double submitted = (double)cli_job_number(row, "submitted_at_ms");
     const double started = (double)cli_job_number(row, "started_at_ms");
     const double finished = (double)cli_job_number(row, "finished_at_ms");
-    const double now = (double)cli_now_ms();
+    const double now = (double)sn_wall_ms();
     const double begun = started > 0 ? started : finished > 0 ? finished : now;
     char text[32];
     if (submitted > 0) {

@@ -150,7 +150,7 @@ static void put_models(FILE *to, const struct top *t)
 
 static void put_job(FILE *to, const json_t *row)
 {
-    const double ran_ms = (double)(cli_now_ms() - cli_job_number(row, "started_at_ms"));
+    const double ran_ms = (double)(sn_wall_ms() - cli_job_number(row, "started_at_ms"));
     char age[32], stage[64];
     cli_format_age(age, sizeof age, cli_job_number(row, "started_at_ms") ? 1e-3 * ran_ms : 0);
     cli_format_stage(stage, sizeof stage, row);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "cli/job_print.h"
@@ -220,7 +221,7 @@ static void take_flags(struct cli_job_header *h)
     if (h->stop)
         set(h, h->options, "stop", json_incref(h->stop));
     if (h->deadline_s > 0)
-        set(h, h->header, "deadline_at_ms", json_integer(cli_now_ms() + (int64_t)(1e3 * (double)h->deadline_s)));
+        set(h, h->header, "deadline_at_ms", json_integer(sn_wall_ms() + (int64_t)(1e3 * (double)h->deadline_s)));
     if (h->cancel_on_disconnect)
         set(h, h->header, "on_disconnect", json_string("cancel"));
     if (json_object_size(h->options))

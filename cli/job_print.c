@@ -3,7 +3,6 @@
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/mem.h"
 #include "cli/terminal.h"
@@ -18,13 +17,6 @@ const char *cli_job_text(const json_t *of, const char *name)
 json_int_t cli_job_number(const json_t *of, const char *name)
 {
     return json_integer_value(json_object_get(of, name));
-}
-
-int64_t cli_now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 /* --- one line --- */

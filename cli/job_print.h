@@ -12,7 +12,6 @@
 const char *cli_job_text(const json_t *of, const char *name);
 json_int_t cli_job_number(const json_t *of, const char *name);
 
-int64_t cli_now_ms(void); /* since 1970 */
 
 /* The state in at least `width` columns, coloured where f is a terminal. */
 void cli_print_state(FILE *f, const char *state, int width);

@@ -113,8 +113,7 @@ static void every_tick(void *ctx)
 
 /* --- opening --- */
 
-/* The models that media children are forked from must not know the queue's sockets: the worker is another
- * process. What the daemon itself holds must not end in a core file. */
+/* What the daemon holds of clients must not end in a core file, or be read by others. */
 static void harden(void)
 {
     struct rlimit files;

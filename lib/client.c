@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "lib/api.h"
@@ -247,8 +248,6 @@ static int add_media(struct parcel *p, const struct sensorium_job *job, struct s
 static int add_numbers(json_t *header, const struct sensorium_job *job, struct sn_diag *d)
 {
     json_t *options = json_object();
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
     int rc = put(header, "options", options, d);
     if (rc == 0 && job->max_tokens)
         rc = put(options, "max_tokens", json_integer(job->max_tokens), d);
@@ -261,7 +260,7 @@ static int add_numbers(json_t *header, const struct sensorium_job *job, struct s
                      DEADLINE_MAX_MS);
     if (rc == 0 && job->deadline_ms)
         rc = put(header, "deadline_at_ms",
-                 json_integer(now.tv_sec * 1000ll + now.tv_nsec / 1000000 + (json_int_t)job->deadline_ms), d);
+                 json_integer(sn_wall_ms() + (json_int_t)job->deadline_ms), d);
     if (rc == 0 && job->watch)
         rc = put(header, "watch", json_true(), d);
     return rc;

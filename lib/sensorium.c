@@ -117,8 +117,8 @@ static int generate(sensorium_model *m, const char *prompt,
         .temperature = o->temperature, .top_k = o->top_k, .top_p = o->top_p, .min_p = o->min_p,
         .repetition_penalty = o->repetition_penalty, .seed = o->seed,
         .max_tokens = o->max_tokens};
-    const struct sn_generate g = {.llm = m->llm, .engine = m->engine, .prefix = m->prefix,
-                                  .sampling = &sampling, .fn = on_token, .ctx = l};
+    const struct sn_generate g = {.on.llm = m->llm, .on.engine = m->engine, .on.prefix = m->prefix,
+                                  .on.sampling = &sampling, .fn = on_token, .ctx = l};
     struct sn_ids ids = {0};
     int rc = make_prompt(m, prompt, o, &ids, d);
     if (rc == 0)

@@ -21,7 +21,7 @@ static int step(struct run *r, struct sn_diag *d)
     struct sn_answer *a = r->answer;
     struct sn_generated token;
     const struct sn_chunk chunk = sn_writer_chunk(r->writer, SIZE_MAX);
-    int rc = sn_engine_step(r->g->engine, &chunk, 1, r->logits, r->g->stop, d);
+    int rc = sn_engine_step(r->g->on.engine, &chunk, 1, r->logits, r->g->stop, d);
     if (a->n_tokens == 0) a->prefill_s = sn_clock_s() - r->begun_s;
     if (rc == 0) rc = sn_writer_take(r->writer, &chunk, r->logits, &token, d);
     if (rc < 0) return rc;
@@ -34,10 +34,9 @@ static int step(struct run *r, struct sn_diag *d)
 static int start(struct run *r, const struct sn_prompt *prompt, struct sn_diag *d)
 {
     const struct sn_generate *g = r->g;
-    const struct sn_writer_cfg cfg = {g->llm, g->engine, g->prefix, g->salt, g->memory, g->sampling};
-    const int rc = sn_writer_new(&cfg, prompt, &r->writer, d);
+    const int rc = sn_writer_new(&g->on, prompt, &r->writer, d);
     if (rc < 0) return rc;
-    const size_t n_vocab = sn_llm_n_vocab(g->llm);
+    const size_t n_vocab = sn_llm_n_vocab(g->on.llm);
     r->answer->n_prompt = prompt->n;
     r->answer->n_cached = sn_writer_n_cached(r->writer);
     r->logits = sn_malloc_array(n_vocab, sizeof *r->logits);

@@ -16,17 +16,11 @@ struct sn_answer {
     double prefill_s, first_token_s, decode_s; /* prompt; until the first token; after it */
 };
 
-/* What an answer runs on. */
 struct sn_generate {
-    const struct sn_llm *llm;
-    struct sn_engine *engine;     /* of that model */
-    struct sn_prefix *prefix;     /* of that engine: where prompts are kept, and found again; may be NULL */
-    const struct sn_digest *salt; /* whose prompts they are, as in sn_prefix_begin() */
-    int32_t memory;               /* what becomes that of a prompt that has one: sn_seq_remember() */
-    const struct sn_sampler_cfg *sampling;
+    struct sn_writer_cfg on;      /* what the answer runs on */
     sn_generated_fn *fn;          /* may be NULL */
     void *ctx;
-    const atomic_bool *stop;     /* as in sn_engine_step() */
+    const atomic_bool *stop;      /* as in sn_engine_step() */
 };
 /* Runs what is not kept of the prompt, then draws tokens until the sampler or `fn` ends the answer, or the
  * context is full (SN_FINISH_LENGTH). The sequence it takes for that goes to `prefix` at the end. An empty

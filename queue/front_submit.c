@@ -4,16 +4,9 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* The model that a job is for: the one it names, or the first that can do it. */
 static bool find_model(const struct sn_front *f, const struct sn_job *job, struct sn_front_model *out,
@@ -50,7 +43,7 @@ static bool check_model(const struct sn_front *f, const struct sn_job *job, stru
 
 static bool check_job(const struct sn_front *f, const struct sn_job *job, struct sn_refusal *r)
 {
-    const int64_t now = now_ms();
+    const int64_t now = sn_wall_ms();
     if (job->options.fault != SN_FAULT_NONE && !f->faults)
         return sn_refuse(r, "bad_field", "options.fault",
                          "this daemon allows no options.fault; leave it out");

@@ -12,7 +12,6 @@
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -22,13 +21,6 @@
 enum { LAZY_MAX_MS = 1000, LOOK_AT_CLOCK_MS = 1000, CLOSE_MAX_MS = 10000 };
 
 /* --- time --- */
-
-static int64_t wall_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 int64_t sn_core_wall_ms(const struct sn_queue *q) { return q->cfg.now_ms(); }
 
@@ -58,7 +50,7 @@ static void set_defaults(struct sn_queue *q, const struct sn_queue_cfg *cfg)
     if (!c->deaths_max) c->deaths_max = 2;
     if (!c->backoff_ms) c->backoff_ms = 1000;
     if (!c->events_bytes) c->events_bytes = 1 << 20;
-    if (!c->now_ms) c->now_ms = wall_ms;
+    if (!c->now_ms) c->now_ms = sn_wall_ms;
     q->wall0_ms = c->now_ms();
     q->steady0_ms = q->finish_rate_ms = sn_core_steady_ms();
     q->free_ms = INT64_MIN / 2;

@@ -58,7 +58,7 @@ static const struct sn_sampler_cfg greedy = {
 static int answer_with(struct fixture *f, struct sn_prefix *prefix, const struct sn_sampler_cfg *cfg,
                        int32_t *prompt, size_t n, struct sn_answer *a, struct sn_diag *d)
 {
-    const struct sn_generate g = {.llm = f->m, .engine = f->e, .prefix = prefix, .sampling = cfg,
+    const struct sn_generate g = {.on.llm = f->m, .on.engine = f->e, .on.prefix = prefix, .on.sampling = cfg,
                                   .fn = on_token, .ctx = f};
     f->n_ids = 0;
     sn_diag_init(d);
@@ -158,8 +158,8 @@ static void ends_when_told(void **state)
     f->stop_after = 0;
 
     const atomic_bool stop = true;
-    const struct sn_generate g = {.llm = f->m, .engine = f->e, .prefix = f->prefix,
-                                  .sampling = &greedy, .stop = &stop};
+    const struct sn_generate g = {.on.llm = f->m, .on.engine = f->e, .on.prefix = f->prefix,
+                                  .on.sampling = &greedy, .stop = &stop};
     assert_int_equal(sn_generate(&g, &(struct sn_prompt){.tokens = prompt, .n = 3}, &a, &d), 0);
     assert_int_equal(a.finish, SN_FINISH_CANCELLED);
     assert_int_equal(a.n_tokens, 0);

@@ -69,8 +69,8 @@ static char *alone_answer(struct alone *a, const char *prompt, bool raw, uint32_
     else
         ok(sn_chat_encode(a->chat, &(struct sn_chat_input){.msgs = &msg, .n_msgs = 1}, &ids, &d), &d);
     const struct sn_sampler_cfg sampling = {.max_tokens = max_tokens};
-    const struct sn_generate g = {.llm = a->llm, .engine = a->engine, .sampling = &sampling, .fn = on_token,
-                                  .ctx = &text};
+    const struct sn_generate g = {.on.llm = a->llm, .on.engine = a->engine, .on.sampling = &sampling,
+                                  .fn = on_token, .ctx = &text};
     ok(sn_generate(&g, &(struct sn_prompt){.tokens = ids.v, .n = ids.n}, &answer, &d), &d);
     sn_ids_fini(&ids);
     sn_strbuf_append(&text, "", 1);

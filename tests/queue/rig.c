@@ -230,3 +230,13 @@ void rig_wait_state(struct rig *r, struct sn_job_id id, enum sn_job_state state)
     while (rig_get(r, NULL, id).state != state && clock_ms() < end) turn(r, 100);
     assert_int_equal(rig_get(r, NULL, id).state, state);
 }
+
+int64_t rig_clock_shift_ms;
+
+int64_t rig_clock(void) { return sn_wall_ms() + rig_clock_shift_ms; }
+
+struct sn_queue_medium rig_frame(const char *bytes)
+{
+    return (struct sn_queue_medium){
+        .from = SN_FROM_FRAME, .kind = SN_MEDIUM_IMAGE, .bytes = bytes, .n = strlen(bytes)};
+}

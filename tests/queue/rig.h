@@ -57,4 +57,15 @@ struct rig_row {
 struct rig_row rig_get(struct rig *r, const char *tenant, struct sn_job_id id);
 void rig_wait_state(struct rig *r, struct sn_job_id id, enum sn_job_state state);
 
+/* The wall's clock, and by how much it is wrong; for sn_queue_cfg.now_ms. */
+extern int64_t rig_clock_shift_ms;
+int64_t rig_clock(void);
+
+struct sn_queue_medium rig_frame(const char *bytes); /* a picture of these bytes */
+
+#define CHECK_HAS(text, part) do { \
+        if (!strstr(text, part)) print_message("%s\nhas no %s\n", text, part); \
+        assert_non_null(strstr(text, part)); \
+    } while (0)
+
 #endif
