@@ -108,13 +108,10 @@ void front_peers_turn(struct sn_front *f)
 
 /* --- clients --- */
 
-/* FNV-1a: routing ids are libzmq's, or of clients on this machine. */
+/* Routing ids are libzmq's, or of clients on this machine. */
 static uint64_t hash_of(const struct front_to *to)
 {
-    uint64_t h = 0xCBF29CE484222325u ^ to->socket;
-    for (size_t i = 0; i < to->n_peer; i++)
-        h = (h ^ ((const uint8_t *)to->peer)[i]) * 0x100000001B3u;
-    return h;
+    return sn_hash_bytes(to->socket, to->peer, to->n_peer);
 }
 
 static struct front_client *find(const struct sn_front *f, const struct front_to *to, uint64_t hash)

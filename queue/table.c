@@ -1,6 +1,8 @@
 #include "config.h"
 #include "queue/table.h"
 
+#include <string.h>
+
 #include "base/mem.h"
 
 enum { FIRST_SLOTS = 64 }; /* a power of two, as all that follow */
@@ -81,9 +83,12 @@ uint64_t sn_hash_u64(uint64_t x)
     return x ^ x >> 31;
 }
 
-uint64_t sn_hash_text(uint64_t seed, const char *text)
+uint64_t sn_hash_bytes(uint64_t seed, const void *bytes, size_t n)
 {
+    const uint8_t *b = bytes;
     uint64_t h = seed ^ 0x9e3779b97f4a7c15U;
-    for (; *text; text++) h = (h ^ (uint8_t)*text) * 0x100000001b3U + (h >> 29);
+    for (size_t i = 0; i < n; i++) h = (h ^ b[i]) * 0x100000001b3U + (h >> 29);
     return sn_hash_u64(h);
 }
+
+uint64_t sn_hash_text(uint64_t seed, const char *text) { return sn_hash_bytes(seed, text, strlen(text)); }

@@ -27,6 +27,7 @@ struct sn_link *sn_table_next(const struct sn_link *l);
 
 uint64_t sn_hash_u64(uint64_t x);
 /* `seed`: what was hashed before it, or a number that clients cannot know. */
+uint64_t sn_hash_bytes(uint64_t seed, const void *bytes, size_t n);
 uint64_t sn_hash_text(uint64_t seed, const char *text);
 
 #endif
