@@ -36,6 +36,8 @@ static void on_text(void *ctx, uint64_t token, const char *text, size_t n)
     sn_strbuf_append(&j->text, text, n);
     j->n_texts++;
     pthread_cond_broadcast(&h->changed);
+    while (h->holds)
+        pthread_cond_wait(&h->changed, &h->lock);
     pthread_mutex_unlock(&h->lock);
 }
 
@@ -188,6 +190,14 @@ struct host_job *host_wait(struct host *h, uint64_t token)
 {
     await(h, &h->jobs[token], false);
     return &h->jobs[token];
+}
+
+void host_hold(struct host *h, bool holds)
+{
+    pthread_mutex_lock(&h->lock);
+    h->holds = holds;
+    pthread_cond_broadcast(&h->changed);
+    pthread_mutex_unlock(&h->lock);
 }
 
 void host_await_text(struct host *h, uint64_t token) { await(h, &h->jobs[token], true); }
