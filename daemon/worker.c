@@ -147,6 +147,7 @@ static void worker_setup(struct worker *w, const json_t *o)
         .faults = is_set(o, "faults"), .waiting_max = number(o, "slots")};
     if (open_desk(w, o, &cfg, &d) == 0) {
         say_ready(w, number(o, "slots"));
+        say_stats(w);
         return;
     }
     say(w, json_pack("{s:s}", "is", "failed"), d.text, strlen(d.text));

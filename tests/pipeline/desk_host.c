@@ -36,7 +36,7 @@ static void on_text(void *ctx, uint64_t token, const char *text, size_t n)
     sn_strbuf_append(&j->text, text, n);
     j->n_texts++;
     pthread_cond_broadcast(&h->changed);
-    while (h->holds)
+    while (j->held)
         pthread_cond_wait(&h->changed, &h->lock);
     pthread_mutex_unlock(&h->lock);
 }
@@ -192,10 +192,10 @@ struct host_job *host_wait(struct host *h, uint64_t token)
     return &h->jobs[token];
 }
 
-void host_hold(struct host *h, bool holds)
+void host_hold(struct host *h, uint64_t token, bool held)
 {
     pthread_mutex_lock(&h->lock);
-    h->holds = holds;
+    h->jobs[token].held = held;
     pthread_cond_broadcast(&h->changed);
     pthread_mutex_unlock(&h->lock);
 }

@@ -19,6 +19,7 @@ struct host_job {
     struct sn_strbuf text;      /* as it came */
     size_t n_texts, n_calls_after;
     char stages[256];           /* their names, each once, in order */
+    bool held;                  /* who tells of its text waits until it is not */
 };
 struct host {
     struct sn_desk *desk;
@@ -27,7 +28,6 @@ struct host {
     struct host_job *jobs;      /* (HOST_JOBS) by token */
     bool loaded[HOST_MODELS];
     size_t n_loads, n_unloads;
-    bool holds;                 /* who tells of text waits until it does not */
 };
 
 /* Models are names of files in tests/reference/models without suffix. */
@@ -35,8 +35,8 @@ void host_open(struct host *h, const char *const *models, size_t n_models, const
 void host_open_files(struct host *h, const struct sn_desk_model *models, size_t n_models,
                      const struct sn_desk_cfg *cfg);
 void host_close(struct host *h);
-/* While it holds an answer that has begun cannot end. */
-void host_hold(struct host *h, bool holds);
+/* While a job is held its answer, once begun, cannot end. */
+void host_hold(struct host *h, uint64_t token, bool held);
 
 /* Header as JSON text with ' for ". Media are paths; each is named in `media` of the header. */
 int host_try(struct host *h, uint64_t token, const char *tenant, const char *header, const char *const *paths,

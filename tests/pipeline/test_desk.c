@@ -284,7 +284,7 @@ static void cancels_take_effect_at_once(void **state)
     struct host h;
     (void)state;
     host_open(&h, smol, 1, &(struct sn_desk_cfg){.faults = true});
-    host_hold(&h, true); /* or a tiny model may be done before it is told to stop */
+    host_hold(&h, 0, true); /* or a tiny model may be done before it is told to stop */
     host_submit(&h, 0, "{'prompt':'x','options':{'raw':true,'max_tokens':2000,'repetition_penalty':1.5}}");
     host_submit(&h, 1, "{'prompt':'y','options':{'raw':true,'max_tokens':60}}");
     host_submit(&h, 2, "{'task':'noop','options':{'sleep_ms':600000}}");
@@ -293,7 +293,7 @@ static void cancels_take_effect_at_once(void **state)
     sn_desk_cancel(h.desk, 0);
     sn_desk_cancel(h.desk, 2);
     sn_desk_cancel(h.desk, 12345);
-    host_hold(&h, false);
+    host_hold(&h, 0, false);
     struct host_job *j = host_expect(&h, 0, SN_OUTCOME_CANCELLED, "cancelled");
     assert_true(j->text.len > 0 && !strcmp(host_text(j), j->text.data)); /* as far as it came */
     host_expect(&h, 2, SN_OUTCOME_CANCELLED, "cancelled");
