@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-enum { TOGETHER_MAX = 1024, GATHER_US = 100 };
+enum { TOGETHER_MAX = 1024 };
 enum { WAIT_MAX_MS = 5000, PAUSE_MIN_MS = 20, PAUSE_MAX_MS = 200, STOP_MAX_MS = 5000 };
 
 struct list {
@@ -29,7 +29,6 @@ struct sn_committer {
     pthread_cond_t more;
     /* below: only with lock held */
     struct list waiting, done;
-    size_t n_waiting, n_expected; /* as many as there were lately: clients that wait for an answer come again */
     bool stop;
     enum sn_err trouble;
     char why[256];
@@ -85,7 +84,7 @@ static bool is_its_own(int rc) { return rc == -SN_EINVAL || rc == -SN_ENOENT; }
 /* Up to so many of what waits, behind what is in the list. Lock held. */
 static void take_some(struct sn_committer *c, struct list *l, size_t n)
 {
-    for (; n && c->waiting.first; n--, c->n_waiting--) list_append(l, list_pop(&c->waiting));
+    for (; n && c->waiting.first; n--) list_append(l, list_pop(&c->waiting));
 }
 
 /* What came while the rest was applied goes along. */
@@ -126,7 +125,6 @@ static void note(struct sn_committer *c, const struct list *l, double seconds, i
     c->stats.n_failures += rc < 0;
     c->stats.n_commits += rc == 0;
     c->stats.n_ops += rc == 0 ? n : 0;
-    c->n_expected = sn_min(n + c->n_waiting, TOGETHER_MAX);
     c->stats.commit_s_sum += rc == 0 ? seconds : 0;
     pthread_mutex_unlock(&c->lock);
 }
@@ -154,11 +152,12 @@ static bool give_up(struct sn_committer *c, struct list *l, int rc, bool all)
     return any;
 }
 
-static struct timespec in_us(long us)
+static struct timespec in_ms(int ms)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_nsec += us * 1000;
+    t.tv_sec += ms / 1000;
+    t.tv_nsec += ms % 1000 * 1000000L;
     t.tv_sec += t.tv_nsec / 1000000000;
     t.tv_nsec %= 1000000000;
     return t;
@@ -167,7 +166,7 @@ static struct timespec in_us(long us)
 /* Waits, unless the end has come, and takes what was posted meanwhile. */
 static void pause_and_take(struct sn_committer *c, struct list *l, int ms)
 {
-    const struct timespec until = in_us(ms * 1000L);
+    const struct timespec until = in_ms(ms);
     pthread_mutex_lock(&c->lock);
     while (pthread_cond_timedwait(&c->more, &c->lock, &until) != ETIMEDOUT) {}
     take_some(c, l, SIZE_MAX);
@@ -207,22 +206,12 @@ static void write_list(struct sn_committer *c, struct list *l)
     pthread_mutex_unlock(&c->lock);
 }
 
-/* Clients that each wait for their answer come in two halves otherwise, one while the other is synced, and
- * each sync serves a half: a quarter more processor time a submit of eight clients. With lock. */
-static void gather(struct sn_committer *c)
-{
-    const struct timespec until = in_us(GATHER_US);
-    while (c->n_waiting < c->n_expected && !c->stop)
-        if (pthread_cond_timedwait(&c->more, &c->lock, &until) == ETIMEDOUT) return;
-}
-
 /* Waits for something to write; nothing: the end. */
 static void take(struct sn_committer *c, struct list *l)
 {
     list_init(l);
     pthread_mutex_lock(&c->lock);
     while (!c->waiting.first && !c->stop) pthread_cond_wait(&c->more, &c->lock);
-    gather(c);
     take_some(c, l, TOGETHER_MAX);
     pthread_mutex_unlock(&c->lock);
 }
@@ -232,7 +221,6 @@ static void *run(void *arg)
     struct sn_committer *c = arg;
     struct list l;
     prctl(PR_SET_NAME, "sn-journal");
-    prctl(PR_SET_TIMERSLACK, 1000); /* ns: gather() waits for less than what is usual */
     for (take(c, &l); l.first; take(c, &l)) write_list(c, &l);
     return NULL;
 }
@@ -293,8 +281,7 @@ void sn_committer_post(struct sn_committer *c, struct sn_op *op)
     op->rc = 0;
     pthread_mutex_lock(&c->lock);
     list_append(&c->waiting, op);
-    c->n_waiting++;
-    if (c->n_waiting == 1 || c->n_waiting == c->n_expected) pthread_cond_signal(&c->more);
+    pthread_cond_signal(&c->more);
     pthread_mutex_unlock(&c->lock);
 }
 
