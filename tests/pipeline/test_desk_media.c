@@ -285,6 +285,26 @@ static void videos_are_watched(void **state)
     }
 }
 
+static void a_video_that_breaks_off_is_answered_in_part(void **state)
+{
+    static const char *const models[] = {"qwen2vl"};
+    char film[512], cut[64];
+    struct host h;
+    (void)state;
+    mm_path(film, sizeof film, "..", "media/recordings/clip.mkv");
+    cut_file(film, 0.66, cut);
+    const char *whole_one[] = {film}, *part[] = {cut};
+    host_open(&h, models, 1, &(struct sn_desk_cfg){0});
+    host_submit_media(&h, 0, "t", ABOUT("{'kind':'video','path':'/x'}", ""), whole_one, 1);
+    host_submit_media(&h, 1, "t", ABOUT("{'kind':'video','path':'/x'}", ""), part, 1);
+    host_expect(&h, 0, SN_OUTCOME_DONE, NULL);
+    struct host_job *j = host_expect(&h, 1, SN_OUTCOME_PARTIAL, "media_broken");
+    assert_int_equal(json_array_size(json_object_get(j->o.result, "missing")), 1);
+    assert_true(host_number(j, "usage", "completion_tokens") > 0);
+    unlink(cut);
+    host_close(&h);
+}
+
 static void recordings_are_transcribed(void **state)
 {
     static const char *const models[] = {"whisper"};
@@ -388,6 +408,7 @@ int main(void)
         cmocka_unit_test(a_file_that_changed_is_not_taken),
         cmocka_unit_test(recordings_are_heard),
         cmocka_unit_test(videos_are_watched),
+        cmocka_unit_test(a_video_that_breaks_off_is_answered_in_part),
         cmocka_unit_test(recordings_are_transcribed),
         cmocka_unit_test(transcripts_can_be_cancelled),
         cmocka_unit_test(everything_at_once),
