@@ -114,6 +114,18 @@ tests_fuzz_fuzz_job_LDFLAGS = $(LDFLAGS_FUZZ)
 tests_fuzz_fuzz_job_LDADD = $(LIBQUEUE)
 EXTRA_DIST += tests/fuzz/job.dict tests/fuzz/corpus/job
 
+# Messages of many frames
+check_PROGRAMS += tests/fuzz/replay_wire
+tests_fuzz_replay_wire_SOURCES = tests/fuzz/fuzz_wire.c tests/fuzz/replay.c tests/fuzz/fuzz.h
+tests_fuzz_replay_wire_CFLAGS = $(AM_CFLAGS) $(ZMQ_CFLAGS)
+tests_fuzz_replay_wire_LDADD = $(LIBQUEUE)
+FUZZ_TARGETS += tests/fuzz/fuzz_wire
+tests_fuzz_fuzz_wire_SOURCES = tests/fuzz/fuzz_wire.c tests/fuzz/fuzz.h
+tests_fuzz_fuzz_wire_CFLAGS = $(AM_CFLAGS) $(ZMQ_CFLAGS)
+tests_fuzz_fuzz_wire_LDFLAGS = $(LDFLAGS_FUZZ)
+tests_fuzz_fuzz_wire_LDADD = $(LIBQUEUE)
+EXTRA_DIST += tests/fuzz/corpus/wire
+
 .PHONY: fuzz
 if FUZZERS
 # What is found grows tests/fuzz/found in the build folder; a crash leaves its input there.
