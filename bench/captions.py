@@ -93,6 +93,7 @@ def main():
         pictures = make_pictures(a, folder / "photos")
         for i in range(a.rounds):
             flags = ["--model", model, "--log-level", "error", "--threads", a.threads, *(["--fast"] if a.fast else [])]
+            (folder / str(i)).mkdir()
             with program.Daemon(folder / str(i), *flags) as daemon:
                 ours(daemon, pictures[:2], a.tokens, 2)  # loads the model
                 seconds, written = ours(daemon, pictures[2:], a.tokens, 8)

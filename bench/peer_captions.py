@@ -37,11 +37,34 @@ class Peer:
         if not self.mtmd:
             raise SystemExit(f"{a.mmproj}: libmtmd cannot load it")
         self.n_vocab = lc.llama_vocab_n_tokens(lc.llama_model_get_vocab(self.model))
-        self.batch = lc.llama_batch_init(SLOTS, 0, 1)
+        self.batch = lc.llama_batch_init(2048, 0, 1)
 
     def likeliest(self, i):
         logits = np.ctypeslib.as_array(lc.llama_get_logits_ith(self.ctx, i), shape=(self.n_vocab,))
         return int(np.argmax(logits))
+
+    def take(self, chunk, past, slot):
+        """A chunk of a prompt; the position behind it. Marks that SmolLM2's vocabulary does not have are -1 and left
+        out: mtmd_helper_eval_chunks() fails an assertion over them."""
+        if mt.mtmd_input_chunk_get_type(chunk) != 0:
+            behind = lc.llama_pos(past)
+            if mt.mtmd_encode_chunk(self.mtmd, chunk) != 0 or mt.mtmd_helper_decode_image_chunk(
+                    self.mtmd, self.ctx, chunk, mt.mtmd_get_output_embd(self.mtmd), past, slot, 2048,
+                    ctypes.byref(behind), mt.mtmd_helper_post_decode_callback(), None) != 0:
+                raise SystemExit("a picture cannot be encoded or decoded")
+            return behind.value
+        n = ctypes.c_size_t()
+        all_tokens = mt.mtmd_input_chunk_get_tokens_text(chunk, ctypes.byref(n))
+        tokens = [t for t in all_tokens[:n.value] if t >= 0]
+        if not tokens:
+            return past
+        self.batch.n_tokens = len(tokens)
+        for i in range(len(tokens)):
+            self.batch.token[i], self.batch.pos[i] = tokens[i], past + i
+            self.batch.n_seq_id[i], self.batch.seq_id[i][0], self.batch.logits[i] = 1, slot, i + 1 == len(tokens)
+        if lc.llama_decode(self.ctx, self.batch) != 0:
+            raise SystemExit("llama_decode failed")
+        return past + len(tokens)
 
     def see(self, path, question, slot):
         """The picture and the prompt; the position and the first token."""
@@ -55,12 +78,12 @@ class Peer:
         chunks = mt.mtmd_input_chunks_init()
         if mt.mtmd_tokenize(self.mtmd, chunks, ctypes.byref(text), (mt.mtmd_bitmap_p_ctypes * 1)(bitmap), 1) != 0:
             raise SystemExit("mtmd_tokenize failed")
-        past = lc.llama_pos(0)
-        if mt.mtmd_helper_eval_chunks(self.mtmd, self.ctx, chunks, 0, slot, 2048, True, ctypes.byref(past)) != 0:
-            raise SystemExit("mtmd_helper_eval_chunks failed")
+        past = 0
+        for i in range(mt.mtmd_input_chunks_size(chunks)):
+            past = self.take(mt.mtmd_input_chunks_get(chunks, i), past, slot)
         mt.mtmd_input_chunks_free(chunks)
         mt.mtmd_bitmap_free(bitmap)
-        return past.value, self.likeliest(-1)
+        return past, self.likeliest(-1)
 
     def write(self, state, n_tokens):
         """n_tokens - 1 more tokens for each (position, token) of `state`."""

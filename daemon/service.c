@@ -125,11 +125,17 @@ static void harden(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
+static unsigned socket_mode(const char *who)
+{
+    return strcmp(who, "all") == 0 ? 0666 : strcmp(who, "group") == 0 ? 0660 : 0600;
+}
+
 static struct sn_front_cfg front_cfg(struct service *s)
 {
     const struct daemon_settings *c = s->settings;
     return (struct sn_front_cfg){
         .endpoints = (const char *const *)c->endpoints.v, .n_endpoints = c->endpoints.n,
+        .ipc_mode = socket_mode(c->socket),
         .certificate = c->certificate, .clients = c->clients, .roots = (const char *const *)c->roots.v,
         .n_roots = c->roots.n, .faults = c->faults,
         .limits = {.header_bytes = c->header_bytes, .message_bytes = c->message_bytes, .n_media = c->media_max},

@@ -34,6 +34,7 @@ static const struct setting settings[] = {
     {"daemon", "data", PATH, AT(data), 0, 0, "DIR", "journal, spool and lock (/var/lib/sensorium)", NULL},
     {"daemon", "endpoint", LIST, AT(endpoints), 0, 0, "ADDRESS",
      "ipc:// or tcp:// address to listen on; repeatable (a socket in the run-time folder)", NULL},
+    {"daemon", "socket", CHOICE, AT(socket), 0, 0, "owner|group|all", "who may connect to ipc:// addresses", "owner"},
     {"daemon", "http", TEXT, AT(http), 0, 0, "HOST:PORT", "metrics and health over HTTP (off)", NULL},
     {"daemon", "log", CHOICE, AT(log_format), 0, 0, "text|json", "form of the log", "text"},
     {"daemon", "log-level", CHOICE, AT(log_level), 0, 0, "error|warning|info|debug", "what is logged", "info"},

@@ -22,6 +22,7 @@ struct daemon_settings {
     char *data;            /* folder of journal and spool */
     struct daemon_list endpoints;
     char *http;            /* ADDRESS:PORT of metrics and health; NULL: off */
+    char *socket;          /* "owner", "group", "all" */
     char *log_format;      /* "text", "json" */
     char *log_level;       /* "error", "warning", "info", "debug" */
     uint32_t drain_s;      /* what runs may go on so long after SIGTERM */

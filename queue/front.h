@@ -25,6 +25,7 @@ struct sn_front_host {
 struct sn_front_cfg {
     const char *const *endpoints; /* (n_endpoints) "ipc:///...", "tcp://127.0.0.1:*" */
     size_t n_endpoints;
+    unsigned ipc_mode;           /* of sockets of ipc endpoints (0: 0600); folders made for them have it, too */
     const char *certificate;     /* CZMQ certificate with the secret key: tcp endpoints demand CURVE, loopback
                                   * too; NULL: none, local endpoints alone */
     const char *clients;         /* folder of client certificates; goes with `certificate` */

@@ -99,7 +99,8 @@ static int clear_path(const char *path, struct sn_diag *d)
     return 0;
 }
 
-static int make_folder(const char *path, struct sn_diag *d)
+/* A folder that a socket of mode `ipc_mode` is found through. */
+static int make_folder(const char *path, unsigned ipc_mode, struct sn_diag *d)
 {
     const char *slash = strrchr(path, '/');
     char *folder = sn_strndup(path, (size_t)(slash - path));
@@ -107,7 +108,7 @@ static int make_folder(const char *path, struct sn_diag *d)
         return sn_fail(d, SN_ENOMEM, IPC "%s", path);
     int rc = 0;
     if (folder[0] && access(folder, F_OK) != 0) {
-        const mode_t old = umask(077);
+        const mode_t old = umask(077 & ~(ipc_mode & 060 ? 010u : 0) & ~(ipc_mode & 06 ? 01u : 0));
         rc = sn_mkdirs(folder, d);
         umask(old);
     }
@@ -115,7 +116,7 @@ static int make_folder(const char *path, struct sn_diag *d)
     return rc;
 }
 
-static int bind_ipc(struct sn_front *f, const char *endpoint, size_t i, struct sn_diag *d)
+static int bind_ipc(struct sn_front *f, const char *endpoint, unsigned mode, size_t i, struct sn_diag *d)
 {
     const char *path = endpoint + strlen(IPC);
     if (path[0] != '/')
@@ -124,14 +125,14 @@ static int bind_ipc(struct sn_front *f, const char *endpoint, size_t i, struct s
         return sn_fail(d, SN_EINVAL, "%s: the path has %zu bytes; a socket's may have %zu", endpoint,
                        strlen(path),
                        sizeof ((struct sockaddr_un *)0)->sun_path - 1);
-    int rc = make_folder(path, d);
+    int rc = make_folder(path, mode, d);
     if (rc == 0)
         rc = clear_path(path, d);
     if (rc == 0)
         rc = open_socket(f, FRONT_LOCAL, d);
     if (rc < 0)
         return rc;
-    const mode_t old = umask(0177); /* from the first moment on */
+    const mode_t old = umask(0777 & ~mode); /* from the first moment on */
     rc = bind_to(f, FRONT_LOCAL, endpoint, i, d);
     umask(old);
     if (rc == 0) {
@@ -188,7 +189,7 @@ int front_bind(struct sn_front *f, const struct sn_front_cfg *cfg, struct sn_dia
     for (; rc == 0 && f->n_endpoints < cfg->n_endpoints; f->n_endpoints++) {
         const char *endpoint = cfg->endpoints[f->n_endpoints];
         if (begins(endpoint, IPC))
-            rc = bind_ipc(f, endpoint, f->n_endpoints, d);
+            rc = bind_ipc(f, endpoint, cfg->ipc_mode ? cfg->ipc_mode : 0600, f->n_endpoints, d);
         else if (begins(endpoint, TCP))
             rc = bind_tcp(f, endpoint, f->n_endpoints, d);
         else

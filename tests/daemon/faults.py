@@ -258,6 +258,14 @@ def broken_starts(folder):
     busy.close()
 
 
+def sockets_for_some(folder):
+    for i, (who, mode, of_folder) in enumerate((("owner", 0o600, 0o700), ("group", 0o660, 0o710), ("all", 0o666, 0o711))):
+        path = folder / f"made{i}" / "s"
+        with Daemon(folder, "--endpoint", f"ipc://{path}", "--socket", who):
+            modes = path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777
+            check(modes == (mode, of_folder), f"--socket {who}: {modes[0]:o} in a folder of {modes[1]:o}")
+
+
 def settings_metrics_signals(folder):
     conf = folder / "conf"
     conf.write_text(f"[daemon]\nhttp = 127.0.0.1:0\nlog = json\n[security]\nroot = {folder}\n")
@@ -321,4 +329,4 @@ def once(folder):
 if __name__ == "__main__":
     program.main([killer_ends_dead_neighbours_live, worker_killed_from_outside, hanging_worker_is_killed,
                   failures_and_retries, spool_file_removed, client_vanishes, slow_reader, clock_jumps, disk_full,
-                  journal_locked, broken_starts, settings_metrics_signals, once])
+                  journal_locked, broken_starts, sockets_for_some, settings_metrics_signals, once])

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* Frames, each a byte that says how long it is and its bytes (from 250 on: thousands of zeroes). Whatever they
+/* Frames: a byte says how long each is, its bytes follow (from 250 on: thousands of zeroes). Whatever they
  * are, the message behind them arrives whole, a message that is taken keeps its bounds, and one that is broken
  * can be answered. */
 
