@@ -16,6 +16,7 @@ from llama_cpp import mtmd_cpp as mt
 from PIL import Image
 
 SLOTS = 4
+BATCH = 2048
 PROMPT = "<|im_start|>User:{}{}<end_of_utterance>\nAssistant:"
 
 
@@ -28,7 +29,7 @@ class Peer:
         mp.n_gpu_layers = 0
         self.model = lc.llama_model_load_from_file(a.model.encode(), mp)
         cp = lc.llama_context_default_params()
-        cp.n_ctx, cp.n_batch, cp.n_ubatch, cp.n_seq_max = SLOTS * 2048, 2048, 512, SLOTS
+        cp.n_ctx, cp.n_batch, cp.n_ubatch, cp.n_seq_max = SLOTS * 2048, BATCH, 512, SLOTS
         cp.n_threads = cp.n_threads_batch = a.threads
         self.ctx = lc.llama_init_from_model(self.model, cp)
         params = mt.mtmd_context_params_default()
@@ -37,11 +38,20 @@ class Peer:
         if not self.mtmd:
             raise SystemExit(f"{a.mmproj}: libmtmd cannot load it")
         self.n_vocab = lc.llama_vocab_n_tokens(lc.llama_model_get_vocab(self.model))
-        self.batch = lc.llama_batch_init(2048, 0, 1)
+        self.batch = lc.llama_batch_init(BATCH, 0, 1)
 
     def likeliest(self, i):
         logits = np.ctypeslib.as_array(lc.llama_get_logits_ith(self.ctx, i), shape=(self.n_vocab,))
         return int(np.argmax(logits))
+
+    def decode(self, rows):
+        """Rows of (token, position, slot, whether its logits are wanted)."""
+        b = self.batch
+        b.n_tokens = len(rows)
+        for i, (token, position, slot, wanted) in enumerate(rows):
+            b.token[i], b.pos[i], b.n_seq_id[i], b.seq_id[i][0], b.logits[i] = token, position, 1, slot, wanted
+        if lc.llama_decode(self.ctx, b) != 0:
+            raise SystemExit("llama_decode failed")
 
     def take(self, chunk, past, slot):
         """A chunk of a prompt; the position behind it. Marks that SmolLM2's vocabulary does not have are -1 and left
@@ -49,7 +59,7 @@ class Peer:
         if mt.mtmd_input_chunk_get_type(chunk) != 0:
             behind = lc.llama_pos(past)
             if mt.mtmd_encode_chunk(self.mtmd, chunk) != 0 or mt.mtmd_helper_decode_image_chunk(
-                    self.mtmd, self.ctx, chunk, mt.mtmd_get_output_embd(self.mtmd), past, slot, 2048,
+                    self.mtmd, self.ctx, chunk, mt.mtmd_get_output_embd(self.mtmd), past, slot, BATCH,
                     ctypes.byref(behind), mt.mtmd_helper_post_decode_callback(), None) != 0:
                 raise SystemExit("a picture cannot be encoded or decoded")
             return behind.value
@@ -58,12 +68,7 @@ class Peer:
         tokens = [t for t in all_tokens[:n.value] if t >= 0]
         if not tokens:
             return past
-        self.batch.n_tokens = len(tokens)
-        for i in range(len(tokens)):
-            self.batch.token[i], self.batch.pos[i] = tokens[i], past + i
-            self.batch.n_seq_id[i], self.batch.seq_id[i][0], self.batch.logits[i] = 1, slot, i + 1 == len(tokens)
-        if lc.llama_decode(self.ctx, self.batch) != 0:
-            raise SystemExit("llama_decode failed")
+        self.decode([(token, past + i, slot, i + 1 == len(tokens)) for i, token in enumerate(tokens)])
         return past + len(tokens)
 
     def see(self, path, question, slot):
@@ -88,12 +93,7 @@ class Peer:
     def write(self, state, n_tokens):
         """n_tokens - 1 more tokens for each (position, token) of `state`."""
         for step in range(n_tokens - 1):
-            self.batch.n_tokens = len(state)
-            for i, (pos, token) in enumerate(state):
-                self.batch.token[i], self.batch.pos[i] = token, pos + step
-                self.batch.n_seq_id[i], self.batch.seq_id[i][0], self.batch.logits[i] = 1, i, True
-            if lc.llama_decode(self.ctx, self.batch) != 0:
-                raise SystemExit("llama_decode failed")
+            self.decode([(token, pos + step, slot, True) for slot, (pos, token) in enumerate(state)])
             state = [(pos, self.likeliest(i)) for i, (pos, _) in enumerate(state)]
 
 
