@@ -139,8 +139,8 @@ def slow_reader(folder):
 
 def clock_jumps(folder):
     """Wall time forward and back (a library that lies about it): nothing is lost, nothing expires wrongly."""
-    faketime = pathlib.Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
-    if not faketime.exists() or os.environ.get("SN_TEST_SANITIZED"):
+    faketime = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+    if not faketime or os.environ.get("SN_TEST_SANITIZED"):
         print("(no libfaketime: left out)")
         return
     offset = folder / "offset"
